@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The caching rules of Brink.
+//!
+//! Everything that decides *what* is stored under *which* name and *whether* it may
+//! answer a request is here, and nothing else: no clock, no I/O, no async. The same
+//! code runs inside the Wasm component at the edge and inside the native host, so the
+//! two can never disagree.
+//!
+//! ```text
+//!  request --key--> Key --look-up--> Entry --freshness--> Decision --status--> Cache-Status
+//! ```
+//!
+//! | module | answers |
+//! | --- | --- |
+//! | [`key`] | under which 256-bit name is this result kept? |
+//! | [`entry`] | what do the stored bytes mean? |
+//! | [`freshness`] | may a result of this age still be used? |
+//! | [`control`] | what does the request's `Cache-Control` ask for? |
+//! | [`outcome`] | what happened to each item, for metrics and clients? |
+//! | [`status`] | how is that told in `Cache-Status`? |
+
+pub mod control;
+pub mod entry;
+pub mod freshness;
+pub mod key;
+pub mod outcome;
+pub mod status;
+pub mod time;
+
+pub use control::RequestControl;
+pub use entry::{Entry, EntryMeta};
+pub use freshness::{Decision, Lifetimes};
+pub use key::{Key, KeyPrefix, ModelDigest, Scope};
+pub use outcome::{Outcome, OutcomeCounts};
+pub use time::UnixSeconds;

@@ -1,0 +1,174 @@
+//! What a request's `Cache-Control` asks of the cache (RFC 9111 §5.2.1).
+//!
+//! Unknown directives and arguments that are no number are ignored, as §5.2.3 demands:
+//! a client's mistake costs it a look-up at worst, never an error.
+
+use std::time::Duration;
+
+use crate::freshness::{self, Decision, Lifetimes};
+
+/// The request directives that Brink honours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestControl {
+    /// Do not answer from the cache; storing the new result is allowed.
+    pub no_cache: bool,
+    /// Do not keep the result (and, as an extension of caution, do not look it up).
+    pub no_store: bool,
+    /// Answer from the cache or with 504; never run a model.
+    pub only_if_cached: bool,
+    /// Do not use an entry older than this.
+    pub max_age: Option<Duration>,
+    /// Use only an entry that stays fresh for at least this long.
+    pub min_fresh: Option<Duration>,
+    /// Also use an entry that has been stale for at most this long; `Duration::MAX` when
+    /// the directive has no argument.
+    pub max_stale: Option<Duration>,
+}
+
+impl RequestControl {
+    /// Reads the values of all `Cache-Control` fields, joined by commas.
+    pub fn parse(value: &str) -> Self {
+        let mut control = Self::default();
+        for directive in value.split(',') {
+            let (name, argument) = match directive.split_once('=') {
+                Some((name, argument)) => (name.trim(), seconds(argument)),
+                None => (directive.trim(), None),
+            };
+            match name.to_ascii_lowercase().as_str() {
+                "no-cache" => control.no_cache = true,
+                "no-store" => control.no_store = true,
+                "only-if-cached" => control.only_if_cached = true,
+                "max-age" => control.max_age = argument,
+                "min-fresh" => control.min_fresh = argument,
+                "max-stale" => control.max_stale = Some(argument.unwrap_or(Duration::MAX)),
+                _ => {}
+            }
+        }
+        control
+    }
+
+    /// Whether the cache may be asked at all.
+    pub fn may_look_up(&self) -> bool {
+        !self.no_cache && !self.no_store
+    }
+
+    /// Whether the result may be kept.
+    pub fn may_store(&self) -> bool {
+        !self.no_store
+    }
+
+    /// Whether an entry of `age` may answer *this* request, without asking upstream.
+    pub fn accepts(&self, age: Duration, lifetimes: Lifetimes) -> bool {
+        if self.max_age.is_some_and(|limit| age > limit) {
+            return false;
+        }
+        let needed = age.saturating_add(self.min_fresh.unwrap_or_default());
+        match freshness::decide(needed, lifetimes) {
+            Decision::Fresh => true,
+            Decision::StaleWhileRevalidate => self.min_fresh.is_none(),
+            Decision::StaleIfError | Decision::Expired => self
+                .max_stale
+                .is_some_and(|limit| age.saturating_sub(lifetimes.fresh) <= limit),
+        }
+    }
+}
+
+/// Delta-seconds (RFC 9111 §1.2.2); a value too large to hold counts as the largest.
+fn seconds(argument: &str) -> Option<Duration> {
+    let digits = argument.trim().trim_matches('"');
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIFETIMES: Lifetimes = Lifetimes {
+        fresh: Duration::from_secs(10),
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+    };
+
+    #[test]
+    fn directives_are_read() {
+        let check = |value: &str, expected: RequestControl| {
+            assert_eq!(RequestControl::parse(value), expected, "{value}");
+        };
+        let none = RequestControl::default();
+        check("", none);
+        check(
+            "No-Cache",
+            RequestControl {
+                no_cache: true,
+                ..none
+            },
+        );
+        check(
+            "no-store, private",
+            RequestControl {
+                no_store: true,
+                ..none
+            },
+        );
+        check(
+            "max-age=5",
+            RequestControl {
+                max_age: Some(Duration::from_secs(5)),
+                ..none
+            },
+        );
+        check(
+            "max-age=\"5\"",
+            RequestControl {
+                max_age: Some(Duration::from_secs(5)),
+                ..none
+            },
+        );
+        check("max-age=five", none);
+        check(
+            "max-stale",
+            RequestControl {
+                max_stale: Some(Duration::MAX),
+                ..none
+            },
+        );
+        check(
+            "max-age=99999999999999999999999",
+            RequestControl {
+                max_age: Some(Duration::from_secs(u64::MAX)),
+                ..none
+            },
+        );
+    }
+
+    #[test]
+    fn request_limits_an_acceptable_age() {
+        let check = |value: &str, age: u64, expected: bool| {
+            let accepted =
+                RequestControl::parse(value).accepts(Duration::from_secs(age), LIFETIMES);
+            assert_eq!(accepted, expected, "{value:?} at age {age}");
+        };
+        check("", 9, true);
+        check("", 10, false);
+        check("max-age=0", 0, true);
+        check("max-age=3", 4, false);
+        check("min-fresh=5", 4, true);
+        check("min-fresh=5", 5, false);
+        check("max-stale=5", 15, true);
+        check("max-stale=5", 16, false);
+        check("max-stale", 1_000_000, true);
+        check("max-stale, max-age=20", 21, false);
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_read_without_a_panic(value in ".*") {
+            RequestControl::parse(&value);
+        }
+    }
+}

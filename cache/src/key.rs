@@ -1,0 +1,253 @@
+//! The name under which a result is kept.
+//!
+//! A key is the BLAKE3-256 hash of everything that can change the result, each part
+//! preceded by its length, so that no two different requests can run together into the
+//! same bytes. All 256 bits are compared everywhere; there is no shorter form.
+//!
+//! ```text
+//! BLAKE3-256( schema | scope | model name | model digest | task | parameters | item )
+//! ```
+//!
+//! What is left out on purpose: `encoding_format`, `dimensions`, `user`, the order of
+//! JSON members. They change how a result is *rendered*, not what the model computes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Changes when the meaning of any part changes; every old entry is then unreachable.
+const SCHEMA: &[u8] = b"brink-key-1";
+
+/// A 256-bit cache key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The raw 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key as 64 lower-case hexadecimal digits: the form used in key-value stores,
+    /// whose keys are text.
+    pub fn to_hex(self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+/// BLAKE3-256 of every file and setting that can change what a model answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ModelDigest(pub [u8; 32]);
+
+impl fmt::Display for ModelDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for ModelDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModelDigest({self})")
+    }
+}
+
+/// Who may read an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Everybody: only where a policy rule declares a route public.
+    Public,
+    /// One tenant, by name.
+    Tenant(String),
+}
+
+impl Scope {
+    /// A tag that no tenant name can imitate, and the name.
+    fn parts(&self) -> (&'static [u8], &[u8]) {
+        match self {
+            Self::Public => (b"public", b""),
+            Self::Tenant(name) => (b"tenant", name.as_bytes()),
+        }
+    }
+}
+
+/// What the model is asked to do. Part of the key, because one model may serve several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Task {
+    /// Text or tokens in, one vector out.
+    Embed,
+}
+
+impl Task {
+    fn tag(self) -> &'static [u8] {
+        match self {
+            Self::Embed => b"embed",
+        }
+    }
+}
+
+/// The input of one result, as bytes that identify it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemBytes<'a> {
+    /// UTF-8 text, byte for byte: no normalisation unless a policy asks for it.
+    Text(&'a str),
+    /// Token ids of the model's own vocabulary.
+    Tokens(&'a [u32]),
+}
+
+/// Everything of a key but the item. One request makes one prefix and derives a key per
+/// item from it, so the shared parts are hashed once.
+#[derive(Clone)]
+pub struct KeyPrefix(blake3::Hasher);
+
+/// The parts that all items of a request share.
+#[derive(Clone, Copy, Debug)]
+pub struct PrefixParts<'a> {
+    /// Who may read the entries.
+    pub scope: &'a Scope,
+    /// The model's name as clients write it.
+    pub model: &'a str,
+    /// What the model is, byte for byte.
+    pub digest: &'a ModelDigest,
+    /// What the model is asked to do.
+    pub task: Task,
+    /// Parameters that can change the result, as canonical JSON (RFC 8785).
+    pub parameters: &'a str,
+}
+
+impl KeyPrefix {
+    /// Hashes the shared parts.
+    pub fn new(parts: PrefixParts<'_>) -> Self {
+        let (scope_tag, scope_name) = parts.scope.parts();
+        let mut hasher = blake3::Hasher::new();
+        for part in [
+            SCHEMA,
+            scope_tag,
+            scope_name,
+            parts.model.as_bytes(),
+            &parts.digest.0,
+            parts.task.tag(),
+            parts.parameters.as_bytes(),
+        ] {
+            update(&mut hasher, part);
+        }
+        Self(hasher)
+    }
+
+    /// The key of one item.
+    pub fn key(&self, item: ItemBytes<'_>) -> Key {
+        let mut hasher = self.0.clone();
+        match item {
+            ItemBytes::Text(text) => {
+                update(&mut hasher, b"text");
+                update(&mut hasher, text.as_bytes());
+            }
+            ItemBytes::Tokens(tokens) => {
+                update(&mut hasher, b"tokens");
+                hasher.update(&(tokens.len() as u64).to_le_bytes());
+                for token in tokens {
+                    hasher.update(&token.to_le_bytes());
+                }
+            }
+        }
+        Key(*hasher.finalize().as_bytes())
+    }
+}
+
+/// The canonical parameters (RFC 8785) of an embedding.
+///
+/// Truncation is the only one: with it an input above the model's limit has a result,
+/// without it that input is an error. Absent is the default, so that the common request
+/// has one form.
+pub fn embed_parameters(truncate: bool) -> &'static str {
+    if truncate {
+        r#"{"truncate":true}"#
+    } else {
+        "{}"
+    }
+}
+
+fn update(hasher: &mut blake3::Hasher, part: &[u8]) {
+    hasher.update(&(part.len() as u64).to_le_bytes());
+    hasher.update(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn prefix(scope: &Scope, model: &str, digest: u8, truncate: bool) -> KeyPrefix {
+        KeyPrefix::new(PrefixParts {
+            scope,
+            model,
+            digest: &ModelDigest([digest; 32]),
+            task: Task::Embed,
+            parameters: embed_parameters(truncate),
+        })
+    }
+
+    fn tenant(name: &str) -> Scope {
+        Scope::Tenant(name.to_owned())
+    }
+
+    #[test]
+    fn every_part_separates_keys() {
+        let item = ItemBytes::Text("hello");
+        let base = prefix(&tenant("a"), "m", 1, false).key(item);
+        let others = [
+            prefix(&tenant("b"), "m", 1, false).key(item),
+            prefix(&Scope::Public, "m", 1, false).key(item),
+            prefix(&tenant("a"), "n", 1, false).key(item),
+            prefix(&tenant("a"), "m", 2, false).key(item),
+            prefix(&tenant("a"), "m", 1, true).key(item),
+            prefix(&tenant("a"), "m", 1, false).key(ItemBytes::Text("hello ")),
+            prefix(&tenant("a"), "m", 1, false).key(ItemBytes::Tokens(&[1])),
+        ];
+        for other in others {
+            assert_ne!(base, other);
+        }
+        assert_eq!(base, prefix(&tenant("a"), "m", 1, false).key(item));
+    }
+
+    #[test]
+    fn keys_are_stable_across_releases() {
+        // A change here makes every deployed cache cold: bump SCHEMA and say so in the changelog.
+        let key = prefix(&tenant("default"), "all-MiniLM-L6-v2", 7, false)
+            .key(ItemBytes::Text("The cat sits outside"));
+        assert_eq!(
+            key.to_hex(),
+            "9f889b660497b5166e651244bcaf0d8e523f107ccbc64aabcc31d14b5ee9ba48"
+        );
+    }
+
+    proptest! {
+        /// Moving a boundary between two parts never gives the same key.
+        #[test]
+        fn parts_do_not_run_together(scope in "[a-c]{0,4}", model in "[a-c]{0,4}", text in "[a-c]{0,4}",
+                                     scope2 in "[a-c]{0,4}", model2 in "[a-c]{0,4}", text2 in "[a-c]{0,4}") {
+            let one = prefix(&tenant(&scope), &model, 1, false).key(ItemBytes::Text(&text));
+            let two = prefix(&tenant(&scope2), &model2, 1, false).key(ItemBytes::Text(&text2));
+            prop_assert_eq!(one == two, (scope, model, text) == (scope2, model2, text2));
+        }
+
+        /// Token lists are compared element by element.
+        #[test]
+        fn token_lists_with_one_key_are_equal(a in prop::collection::vec(0u32..4, 0..5), b in prop::collection::vec(0u32..4, 0..5)) {
+            let prefix = prefix(&Scope::Public, "m", 1, false);
+            prop_assert_eq!(prefix.key(ItemBytes::Tokens(&a)) == prefix.key(ItemBytes::Tokens(&b)), a == b);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The `Cache-Status` header (RFC 9211): what each cache did, told to the client.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::outcome::{Outcome, OutcomeCounts};
+
+/// Why a request went past a cache (RFC 9211 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The request's own directives forbade the look-up.
+    Request,
+    /// Nothing was stored under the key.
+    Miss,
+    /// Something was stored, and too old.
+    Stale,
+    /// Some items were stored and others were not.
+    Partial,
+    /// The cache was configured, or forced by a failing store, not to handle it.
+    Bypass,
+}
+
+impl Forward {
+    fn token(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// One cache's member of the `Cache-Status` list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheStatus {
+    /// The cache's name: a token such as `brink-edge`.
+    pub cache: &'static str,
+    /// `None` for a hit.
+    pub forward: Option<Forward>,
+    /// Whether the results were stored.
+    pub stored: bool,
+    /// Whether all that was forwarded was collapsed onto requests already in flight.
+    pub collapsed: bool,
+    /// Freshness left, for a hit.
+    pub ttl: Option<Duration>,
+}
+
+impl CacheStatus {
+    /// Sums up what happened to a request's items.
+    ///
+    /// Duplicates inside one request count as what their first occurrence was, so a
+    /// request whose only miss occurs twice is a miss and not "partial".
+    pub fn of_items(cache: &'static str, counts: &OutcomeCounts) -> Self {
+        let forward = forward_reason(counts);
+        Self {
+            cache,
+            forward,
+            stored: false,
+            collapsed: forward.is_some()
+                && counts.get(Outcome::Collapsed) > 0
+                && counts.get(Outcome::Collapsed) + counts.get(Outcome::Hit) == counts.total(),
+            ttl: None,
+        }
+    }
+}
+
+fn forward_reason(counts: &OutcomeCounts) -> Option<Forward> {
+    let hits = counts.get(Outcome::Hit);
+    if hits == counts.total() {
+        return None;
+    }
+    Some(if counts.get(Outcome::Bypass) > 0 {
+        Forward::Request
+    } else if hits > 0 {
+        Forward::Partial
+    } else if counts.get(Outcome::StoreError) > 0 {
+        Forward::Bypass
+    } else if counts.get(Outcome::Stale) > 0 {
+        Forward::Stale
+    } else {
+        Forward::Miss
+    })
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cache)?;
+        match self.forward {
+            None => f.write_str("; hit")?,
+            Some(reason) => write!(f, "; fwd={}", reason.token())?,
+        }
+        if self.collapsed {
+            f.write_str("; collapsed")?;
+        }
+        if self.stored {
+            f.write_str("; stored")?;
+        }
+        if let Some(ttl) = self.ttl {
+            write!(f, "; ttl={}", ttl.as_secs())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_become_one_status() {
+        let check = |outcomes: &[Outcome], expected: &str| {
+            let counts = outcomes.iter().copied().collect();
+            assert_eq!(
+                CacheStatus::of_items("brink-edge", &counts).to_string(),
+                expected
+            );
+        };
+        use Outcome::{Broken, Bypass, Collapsed, Hit, Miss, Stale, StoreError};
+        check(&[Hit, Hit], "brink-edge; hit");
+        check(&[Hit, Miss], "brink-edge; fwd=partial");
+        check(&[Miss], "brink-edge; fwd=miss");
+        check(&[Broken], "brink-edge; fwd=miss");
+        check(&[Stale], "brink-edge; fwd=stale");
+        check(&[StoreError], "brink-edge; fwd=bypass");
+        check(&[Bypass], "brink-edge; fwd=request");
+        check(&[Collapsed], "brink-edge; fwd=miss; collapsed");
+        check(&[Collapsed, Miss], "brink-edge; fwd=miss");
+    }
+
+    #[test]
+    fn parameters_follow_in_order() {
+        let status = CacheStatus {
+            cache: "brink-edge",
+            forward: None,
+            stored: false,
+            collapsed: false,
+            ttl: Some(Duration::from_secs(30)),
+        };
+        assert_eq!(status.to_string(), "brink-edge; hit; ttl=30");
+    }
+}

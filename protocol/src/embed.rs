@@ -1,0 +1,205 @@
+//! The embedding call: all items that an edge lacks, in one message.
+
+use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
+use brink_cache::{KeyPrefix, ModelDigest, Outcome, Scope};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, FaultCode};
+use crate::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
+
+/// What the host answers.
+pub type EmbedReply = Result<EmbedAnswer, Fault>;
+
+/// Asks for the vectors of some items. Items of one call are distinct; the edge has
+/// already removed duplicates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedRequest {
+    /// Ties the host's logs to the edge's.
+    pub request_id: String,
+    /// Who may read the results.
+    pub scope: Scope,
+    /// The model's name.
+    pub model: String,
+    /// The model that the edge's keys are bound to.
+    pub digest: ModelDigest,
+    /// Whether inputs above the model's limit are cut instead of refused.
+    pub truncate: bool,
+    /// Whether the host may answer from its result store.
+    pub look_up: bool,
+    /// Whether the host may keep the results.
+    pub store: bool,
+    /// How long the caller waits, in milliseconds.
+    pub timeout_ms: u32,
+    /// The items.
+    pub inputs: Vec<Input>,
+}
+
+/// One item.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Input {
+    /// UTF-8 text.
+    Text(String),
+    /// Token ids of the model's vocabulary. The special tokens that the model expects around a text
+    /// are added unless the list already has them.
+    Tokens(Vec<u32>),
+}
+
+impl Input {
+    /// The item's part of its key.
+    pub fn bytes(&self) -> ItemBytes<'_> {
+        match self {
+            Self::Text(text) => ItemBytes::Text(text),
+            Self::Tokens(tokens) => ItemBytes::Tokens(tokens),
+        }
+    }
+
+    /// Why no model could take this item, whatever its tokenizer says.
+    fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Text(text) if text.is_empty() => Some("the input is an empty string".to_owned()),
+            Self::Tokens(tokens) if tokens.is_empty() => Some("the input has no tokens".to_owned()),
+            Self::Text(text) if text.len() > MAX_INPUT_BYTES => Some(format!(
+                "the input has {} bytes; at most {MAX_INPUT_BYTES} are allowed",
+                text.len()
+            )),
+            Self::Tokens(tokens) if tokens.len() > MAX_INPUT_TOKENS => Some(format!(
+                "the input has {} tokens; at most {MAX_INPUT_TOKENS} are allowed",
+                tokens.len()
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl EmbedRequest {
+    /// The hash of everything that this request's keys share.
+    pub fn key_prefix(&self) -> KeyPrefix {
+        KeyPrefix::new(PrefixParts {
+            scope: &self.scope,
+            model: &self.model,
+            digest: &self.digest,
+            task: Task::Embed,
+            parameters: embed_parameters(self.truncate),
+        })
+    }
+
+    /// Checks the limits that hold for every model.
+    pub fn validate(&self) -> Result<(), Fault> {
+        let count = self.inputs.len();
+        if count == 0 || count > MAX_INPUTS {
+            return Err(bad_request(
+                format!("the call has {count} inputs; 1 to {MAX_INPUTS} are allowed"),
+                None,
+            ));
+        }
+        for (index, input) in self.inputs.iter().enumerate() {
+            if let Some(message) = input.refusal() {
+                return Err(bad_request(message, Some(index as u32)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bad_request(message: String, item: Option<u32>) -> Fault {
+    Fault {
+        code: FaultCode::BadRequest,
+        message,
+        item,
+        retry_after_ms: None,
+    }
+}
+
+/// The vectors, one per input and in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedAnswer {
+    /// The results.
+    pub items: Vec<EmbeddedItem>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// One result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddedItem {
+    /// The vector: `f32`, little-endian, as many as the model has dimensions.
+    pub vector: Bytes,
+    /// Tokens that the model read, special tokens included.
+    pub tokens: u32,
+    /// The item's share of the model run, in microseconds.
+    pub cost_us: u32,
+    /// How the host came by it.
+    pub outcome: Outcome,
+}
+
+/// The longest waits among the items of a call, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// From the arrival of the call to a place in a batch.
+    pub queue_us: u32,
+    /// In the model run.
+    pub inference_us: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message;
+
+    fn request(inputs: Vec<Input>) -> EmbedRequest {
+        EmbedRequest {
+            request_id: "r".to_owned(),
+            scope: Scope::Tenant("default".to_owned()),
+            model: "m".to_owned(),
+            digest: ModelDigest([1; 32]),
+            truncate: false,
+            look_up: true,
+            store: true,
+            timeout_ms: 1000,
+            inputs,
+        }
+    }
+
+    #[test]
+    fn limits_name_the_item_and_the_value() {
+        let check = |inputs: Vec<Input>, item: Option<u32>, part: &str| {
+            let fault = request(inputs).validate().expect_err("over a limit");
+            assert_eq!(fault.item, item);
+            assert!(fault.message.contains(part), "{}", fault.message);
+        };
+        let text = |text: &str| Input::Text(text.to_owned());
+        check(vec![], None, "0 inputs");
+        check(vec![text("a"); MAX_INPUTS + 1], None, "2049 inputs");
+        check(vec![text("a"), text("")], Some(1), "empty");
+        check(vec![Input::Tokens(vec![])], Some(0), "no tokens");
+        check(
+            vec![Input::Text("x".repeat(MAX_INPUT_BYTES + 1))],
+            Some(0),
+            "262145 bytes",
+        );
+        check(
+            vec![Input::Tokens(vec![1; MAX_INPUT_TOKENS + 1])],
+            Some(0),
+            "16385 tokens",
+        );
+    }
+
+    #[test]
+    fn messages_are_read_back() {
+        let sent = request(vec![Input::Text("a".to_owned()), Input::Tokens(vec![1, 2])]);
+        let bytes = message::encode(&sent);
+        assert_eq!(message::decode(&bytes), Ok(sent));
+
+        let reply: EmbedReply = Ok(EmbedAnswer {
+            items: vec![EmbeddedItem {
+                vector: Bytes::from_static(&[0, 0, 128, 63]),
+                tokens: 3,
+                cost_us: 9,
+                outcome: Outcome::Miss,
+            }],
+            timings: Timings::default(),
+        });
+        assert_eq!(message::decode(&message::encode(&reply)), Ok(reply));
+    }
+}
