@@ -1,0 +1,101 @@
+//! Cross-origin requests (the Fetch standard's CORS protocol), so that a page of any
+//! origin that the operator allows can use the official client.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::reply::Reply;
+
+/// Response headers that scripts may read.
+pub const EXPOSED: &str = "x-request-id, retry-after, retry-after-ms, etag, age, cache-status, server-timing, brink-items";
+
+/// How long a browser may remember a preflight, in seconds. Chromium caps it at two hours.
+const MAX_AGE_SECONDS: u32 = 7200;
+
+/// Longest `Access-Control-Request-Headers` that is echoed, in bytes.
+const MAX_ECHO: usize = 4096;
+
+/// Answers a preflight. The requested headers are echoed, because clients add their own
+/// (`x-stainless-*`) in every release; none of them can do harm here.
+pub fn preflight(request: &HeaderMap) -> Reply {
+    let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+    let wanted = request
+        .get(ACCESS_CONTROL_REQUEST_HEADERS)
+        .filter(|value| value.len() <= MAX_ECHO)
+        .cloned()
+        .unwrap_or(HeaderValue::from_static("authorization, content-type"));
+    reply.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+    reply.headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, HEAD, POST, OPTIONS"),
+    );
+    reply
+        .headers
+        .insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(MAX_AGE_SECONDS));
+    reply
+}
+
+/// The `Access-Control-Allow-Origin` of an answer.
+///
+/// `allowed` is the operator's setting: `*`, or origins separated by commas. An origin that is not
+/// among them gets the first allowed one, which the browser then refuses.
+pub fn allow_origin(allowed: &str, origin: Option<&HeaderValue>) -> HeaderValue {
+    let mut listed = allowed
+        .split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty());
+    let granted = match origin {
+        Some(origin) => listed
+            .clone()
+            .find(|one| *one == "*" || origin == one)
+            .or_else(|| listed.next()),
+        None => listed.next(),
+    };
+    granted
+        .and_then(|one| HeaderValue::try_from(one).ok())
+        .unwrap_or(HeaderValue::from_static("null"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preflight_echoes_what_the_client_will_send() {
+        let mut request = HeaderMap::new();
+        request.insert(
+            ACCESS_CONTROL_REQUEST_HEADERS,
+            HeaderValue::from_static("authorization,content-type,x-stainless-lang"),
+        );
+        let reply = preflight(&request);
+        assert_eq!(
+            reply.headers[ACCESS_CONTROL_ALLOW_HEADERS],
+            "authorization,content-type,x-stainless-lang"
+        );
+        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    }
+
+    #[test]
+    fn only_listed_origins_are_granted() {
+        let check = |allowed: &str, origin: Option<&'static str>, expected: &str| {
+            let origin = origin.map(HeaderValue::from_static);
+            assert_eq!(allow_origin(allowed, origin.as_ref()), expected);
+        };
+        check("*", Some("https://a.example"), "*");
+        check("*", None, "*");
+        check(
+            "https://a.example, https://b.example",
+            Some("https://b.example"),
+            "https://b.example",
+        );
+        check(
+            "https://a.example",
+            Some("https://evil.example"),
+            "https://a.example",
+        );
+        check("", Some("https://a.example"), "null");
+    }
+}

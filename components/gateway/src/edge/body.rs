@@ -1,0 +1,70 @@
+//! Reading bodies within a limit.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use spin_sdk::wasip3::http_compat::IncomingRequestBody;
+
+use crate::error::ApiError;
+
+/// A request's body.
+pub(super) type Incoming = IncomingRequestBody;
+
+/// Why a body could not be read.
+pub(super) enum ReadError {
+    /// It has at least so many bytes.
+    TooLarge(u64),
+    /// The other side went away.
+    Broken,
+}
+
+/// Reads a request's body. One that announces to be too large is refused unread.
+pub(super) async fn read_request(
+    body: Incoming,
+    headers: &HeaderMap,
+    limit: u64,
+) -> Result<Bytes, ApiError> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(length) = announced.filter(|length| *length > limit) {
+        return Err(ApiError::body_too_large(length, limit));
+    }
+    read(body, limit).await.map_err(|error| match error {
+        ReadError::TooLarge(actual) => ApiError::body_too_large(actual, limit),
+        ReadError::Broken => ApiError::body_broken(),
+    })
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read<B>(mut body: B, limit: u64) -> Result<Bytes, ReadError>
+where
+    B: http_body_util::BodyExt<Data = Bytes> + Unpin,
+{
+    let mut whole = BytesMut::new();
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ReadError::Broken)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = (first.len() + whole.len() + data.len()) as u64;
+        if length > limit {
+            return Err(ReadError::TooLarge(length));
+        }
+        // Most bodies are one frame; those are never copied.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
+}

@@ -1,0 +1,61 @@
+//! The Spin key-value store, with failures turned into "not cached".
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use spin_sdk::key_value::Store;
+
+use crate::embeddings::Fetched;
+
+/// Look-ups under way at once in one request. A remote store answers them in parallel; more
+/// would only queue up in its connection.
+const PARALLEL_LOOK_UPS: usize = 16;
+
+/// The default store, or its absence: without it every request is a miss, and still answered.
+pub(super) struct EdgeStore(Option<Store>);
+
+impl EdgeStore {
+    pub(super) async fn open() -> Self {
+        let store = Store::open_default().await;
+        Self(
+            store
+                .inspect_err(|error| eprintln!("the key-value store does not open: {error}"))
+                .ok(),
+        )
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What the store has under each key, in order.
+    pub(super) async fn get_all(&self, keys: impl IntoIterator<Item = String>) -> Vec<Fetched> {
+        stream::iter(keys)
+            .map(|key| self.get(key))
+            .buffered(PARALLEL_LOOK_UPS)
+            .collect()
+            .await
+    }
+
+    pub(super) async fn get(&self, key: String) -> Fetched {
+        let Some(store) = &self.0 else {
+            return Fetched::Failed;
+        };
+        match store.get(key).await {
+            Ok(Some(bytes)) => Fetched::Bytes(Bytes::from(bytes)),
+            Ok(None) => Fetched::Absent,
+            Err(error) => {
+                eprintln!("the key-value store failed to get: {error}");
+                Fetched::Failed
+            }
+        }
+    }
+
+    /// Stores one value. A failure is logged and nothing more: the client has its answer.
+    pub(super) async fn set(&self, key: String, value: Vec<u8>) {
+        if let Some(store) = &self.0
+            && let Err(error) = store.set(key, value).await
+        {
+            eprintln!("the key-value store failed to set: {error}");
+        }
+    }
+}

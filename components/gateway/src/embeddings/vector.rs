@@ -1,0 +1,126 @@
+//! Vectors as bytes: cutting to fewer dimensions, and writing into JSON.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::request::EncodingFormat;
+
+/// Bytes of one element.
+pub(super) const ELEMENT: usize = size_of::<f32>();
+
+/// Whether bytes are a vector of so many finite elements. NaN and infinity have no form in
+/// JSON, and no model that works produces them.
+pub(super) fn is_valid(vector: &[u8], dimensions: u32) -> bool {
+    vector.len() == dimensions as usize * ELEMENT && elements(vector).all(f32::is_finite)
+}
+
+/// Cuts a vector to its first `dimensions` elements and gives it length one again, as
+/// OpenAI's API does. A vector that is already that long stays as the model made it.
+pub(super) fn shortened(vector: &[u8], dimensions: usize) -> Cow<'_, [u8]> {
+    if vector.len() <= dimensions * ELEMENT {
+        return Cow::Borrowed(vector);
+    }
+    let kept = &vector[..dimensions * ELEMENT];
+    let square: f64 = elements(kept).map(|x| f64::from(x) * f64::from(x)).sum();
+    if square == 0.0 {
+        return Cow::Borrowed(kept);
+    }
+    let scale = 1.0 / square.sqrt();
+    let scaled = elements(kept).flat_map(|x| ((f64::from(x) * scale) as f32).to_le_bytes());
+    Cow::Owned(scaled.collect())
+}
+
+/// Appends the vector as a JSON value.
+pub(super) fn write(vector: &[u8], format: EncodingFormat, out: &mut Vec<u8>) {
+    match format {
+        EncodingFormat::Base64 => write_base64(vector, out),
+        EncodingFormat::Float => write_floats(vector, out),
+    }
+}
+
+/// Most bytes that [`write`] appends.
+pub(super) fn written_size(vector_bytes: usize, format: EncodingFormat) -> usize {
+    match format {
+        EncodingFormat::Base64 => vector_bytes.div_ceil(3) * 4 + 2,
+        // Shortest round-trip form of an f32 below one: about 13 characters with the comma.
+        EncodingFormat::Float => vector_bytes / ELEMENT * 14 + 2,
+    }
+}
+
+fn write_base64(vector: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    out.resize(start + vector.len().div_ceil(3) * 4, 0);
+    STANDARD
+        .encode_slice(vector, &mut out[start..])
+        .expect("the buffer has the encoded length");
+    out.push(b'"');
+}
+
+fn write_floats(vector: &[u8], out: &mut Vec<u8>) {
+    let mut buffer = ryu::Buffer::new();
+    out.push(b'[');
+    for (position, element) in elements(vector).enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(buffer.format_finite(element).as_bytes());
+    }
+    out.push(b']');
+}
+
+fn elements(vector: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    let (chunks, _) = vector.as_chunks::<ELEMENT>();
+    chunks.iter().map(|bytes| f32::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes(vector: &[f32]) -> Vec<u8> {
+        vector
+            .iter()
+            .flat_map(|element| element.to_le_bytes())
+            .collect()
+    }
+
+    fn written(vector: &[f32], format: EncodingFormat) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&bytes(vector), format, &mut out);
+        assert!(out.len() <= written_size(vector.len() * ELEMENT, format) + 8 * vector.len());
+        out
+    }
+
+    #[test]
+    fn shortening_gives_length_one() {
+        let short = shortened(&bytes(&[3.0, 4.0, 100.0]), 2).into_owned();
+        assert_eq!(short, bytes(&[0.6, 0.8]));
+        assert_eq!(*shortened(&bytes(&[3.0, 4.0]), 2), bytes(&[3.0, 4.0]));
+        assert_eq!(*shortened(&bytes(&[0.0, 0.0, 1.0]), 2), bytes(&[0.0, 0.0]));
+    }
+
+    #[test]
+    fn only_finite_vectors_of_the_right_size_are_valid() {
+        assert!(is_valid(&bytes(&[1.0, 2.0]), 2));
+        assert!(!is_valid(&bytes(&[1.0]), 2));
+        assert!(!is_valid(&bytes(&[1.0, f32::NAN]), 2));
+        assert!(!is_valid(&bytes(&[1.0, f32::INFINITY]), 2));
+        assert!(!is_valid(&[0; 7], 2));
+    }
+
+    proptest! {
+        /// Both forms give back exactly the vector that went in.
+        #[test]
+        fn written_vectors_are_read_back(vector in prop::collection::vec(prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::SUBNORMAL, 0..20)) {
+            let floats: Vec<f32> = serde_json::from_slice(&written(&vector, EncodingFormat::Float)).unwrap();
+            prop_assert_eq!(&floats, &vector);
+            let text: String = serde_json::from_slice(&written(&vector, EncodingFormat::Base64)).unwrap();
+            prop_assert_eq!(STANDARD.decode(text).unwrap(), bytes(&vector));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
+
+use brink_protocol::{Fault, FaultCode};
+use http::StatusCode;
+use serde::Serialize;
+
+/// A request that gets no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// One sentence: which field, which limit, which value.
+    pub message: String,
+    /// The offending member of the request body, such as `input[3]`.
+    pub param: Option<String>,
+    /// A stable name for programs.
+    pub code: &'static str,
+    /// When to try again; becomes `Retry-After`.
+    pub retry_after_ms: Option<u32>,
+    /// Methods that the route has, for a 405.
+    pub allow: Option<&'static str>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            param: None,
+            code,
+            retry_after_ms: None,
+            allow: None,
+        }
+    }
+
+    /// 400: a member of the body is not acceptable.
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            param: Some(param.into()),
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_value", message)
+        }
+    }
+
+    /// 400: the body is no JSON at all.
+    pub fn invalid_json(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+    }
+
+    /// 404: no such route.
+    pub fn unknown_route(path: &str) -> Self {
+        let message = format!(
+            "there is no route {}; the routes are /v1/embeddings, /v1/models and /v1/models/{{id}}",
+            shorten(path)
+        );
+        Self::new(StatusCode::NOT_FOUND, "unknown_route", message)
+    }
+
+    /// 404: no such model.
+    pub fn unknown_model(name: &str) -> Self {
+        let message = format!(
+            "the model {} does not exist; GET /v1/models lists those that do",
+            shorten(name)
+        );
+        Self {
+            param: Some("model".to_owned()),
+            ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+        }
+    }
+
+    /// 405: the route exists, the method does not.
+    pub fn wrong_method(method: &http::Method, allow: &'static str) -> Self {
+        let message = format!(
+            "the method {} is not allowed here; allowed: {allow}",
+            shorten(method.as_str())
+        );
+        Self {
+            allow: Some(allow),
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                message,
+            )
+        }
+    }
+
+    /// 413: the body is above the limit.
+    pub fn body_too_large(actual: u64, limit: u64) -> Self {
+        let message =
+            format!("the request body has {actual} bytes or more; at most {limit} are allowed");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// 400: the body ended early.
+    pub fn body_broken() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "body_incomplete",
+            "the request body ended before it was complete",
+        )
+    }
+
+    /// 504: the client allowed a cached answer only, and there is none (RFC 9111 §5.2.1.7).
+    pub fn only_if_cached(missing: usize, total: usize) -> Self {
+        let message = format!(
+            "only-if-cached was asked for and {missing} of {total} distinct inputs are not cached"
+        );
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "not_cached", message)
+    }
+
+    /// 503: the inference host cannot be reached.
+    pub fn host_unavailable(retry_after_ms: u32) -> Self {
+        Self {
+            retry_after_ms: Some(retry_after_ms),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "host_unavailable",
+                "the inference host cannot be reached; cached results are still served",
+            )
+        }
+    }
+
+    /// 504: the inference host did not answer in time.
+    pub fn host_timeout(timeout_ms: u32) -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "deadline_exceeded",
+            format!("the inference host did not answer within {timeout_ms} ms"),
+        )
+    }
+
+    /// 502: the inference host answered something that this release does not understand.
+    pub fn host_nonsense(what: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "bad_upstream_answer",
+            format!("the inference host's answer cannot be used: {what}"),
+        )
+    }
+
+    /// What the host said, with the item's index as the client knows it.
+    pub fn from_fault(fault: Fault, input_index: Option<usize>) -> Self {
+        let status = StatusCode::from_u16(fault.code.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        let param = match fault.code {
+            FaultCode::UnknownModel => Some("model".to_owned()),
+            _ => input_index.map(|index| format!("input[{index}]")),
+        };
+        Self {
+            status,
+            message: fault.message,
+            param,
+            code: fault.code.name(),
+            retry_after_ms: fault.retry_after_ms,
+            allow: None,
+        }
+    }
+
+    /// OpenAI's coarse class of the error.
+    fn kind(&self) -> &'static str {
+        match self.status.as_u16() {
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+
+    /// The body of the answer.
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            error: Body<'a>,
+        }
+        #[derive(Serialize)]
+        struct Body<'a> {
+            message: &'a str,
+            r#type: &'a str,
+            param: Option<&'a str>,
+            code: &'a str,
+        }
+        serde_json::to_vec(&Envelope {
+            error: Body {
+                message: &self.message,
+                r#type: self.kind(),
+                param: self.param.as_deref(),
+                code: self.code,
+            },
+        })
+        .expect("strings always serialise")
+    }
+}
+
+/// Quotes a value that a client sent. Errors must name it, and must not echo megabytes.
+pub fn shorten(value: &str) -> String {
+    const LONGEST: usize = 64;
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+        None => format!("{value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_openai_shape() {
+        let json = ApiError::invalid("dimensions", "too large").to_json();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({"error": {
+                "message": "too large", "type": "invalid_request_error",
+                "param": "dimensions", "code": "invalid_value",
+            }})
+        );
+    }
+
+    #[test]
+    fn long_values_are_cut_at_a_character() {
+        let check = |value: &str, longest: usize| {
+            assert!(
+                shorten(value).chars().count() <= longest,
+                "{}",
+                shorten(value)
+            );
+        };
+        check(&"é".repeat(1_000_000), 67);
+        assert_eq!(shorten("a\"b"), r#""a\"b""#);
+    }
+
+    #[test]
+    fn faults_name_the_clients_own_index() {
+        let fault = Fault {
+            code: FaultCode::InputTooLong,
+            message: "300 tokens".to_owned(),
+            item: Some(0),
+            retry_after_ms: None,
+        };
+        let error = ApiError::from_fault(fault, Some(7));
+        assert_eq!(error.param.as_deref(), Some("input[7]"));
+        assert_eq!(error.status, StatusCode::BAD_REQUEST);
+    }
+}

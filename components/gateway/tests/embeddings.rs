@@ -1,0 +1,309 @@
+//! The whole way of an embeddings request, with a store and a host made of plain values.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "test helpers: a failure here is a failed test"
+)]
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use brink_cache::key::Task;
+use brink_cache::{
+    Entry, Key, Lifetimes, ModelDigest, Outcome, RequestControl, Scope, UnixSeconds,
+};
+use brink_gateway::embeddings::{Answer, Fetched, Plan, Request, Resolved, Timing};
+use brink_gateway::error::ApiError;
+use brink_protocol::{EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+fn model() -> ModelInfo {
+    ModelInfo {
+        name: "m".to_owned(),
+        digest: ModelDigest([3; 32]),
+        task: Task::Embed,
+        dimensions: 2,
+        max_tokens: 8,
+        vocabulary: 100,
+        created: 0,
+        owned_by: "tests".to_owned(),
+    }
+}
+
+fn plan(body: &Value, control: &str) -> Plan {
+    let request = Request::parse(body.to_string().as_bytes()).unwrap();
+    let scope = Scope::Tenant("default".to_owned());
+    Plan::new(request, &model(), scope, RequestControl::parse(control)).unwrap()
+}
+
+/// A vector that tells which text it belongs to.
+fn vector(text: &str) -> Vec<u8> {
+    let number = text.parse().unwrap_or(text.len() as f32);
+    [number, 1.0f32]
+        .into_iter()
+        .flat_map(f32::to_le_bytes)
+        .collect()
+}
+
+/// What a host would answer; every text costs one model run.
+fn host(call: &EmbedRequest) -> EmbedAnswer {
+    let item = |input: &Input| {
+        let Input::Text(text) = input else {
+            panic!("only texts here")
+        };
+        EmbeddedItem {
+            vector: vector(text).into(),
+            tokens: 3,
+            cost_us: 9,
+            outcome: Outcome::Miss,
+        }
+    };
+    EmbedAnswer {
+        items: call.inputs.iter().map(item).collect(),
+        timings: Timings::default(),
+    }
+}
+
+#[derive(Default)]
+struct World {
+    store: HashMap<Key, Vec<u8>>,
+    computed: Vec<Input>,
+}
+
+impl World {
+    fn look_up(&self, plan: &Plan) -> Vec<Fetched> {
+        let of = |key| match self.store.get(key) {
+            Some(bytes) => Fetched::Bytes(bytes.clone().into()),
+            None => Fetched::Absent,
+        };
+        plan.keys().map(of).collect()
+    }
+
+    fn ask(&mut self, body: &Value, control: &str, now: UnixSeconds) -> Result<Answer, ApiError> {
+        let plan = plan(body, control);
+        let fetched = self.look_up(&plan);
+        self.finish(plan.resolve(fetched, now), now)
+    }
+
+    fn finish(&mut self, resolved: Resolved, now: UnixSeconds) -> Result<Answer, ApiError> {
+        let call = resolved.upstream_call("id", Duration::from_secs(1))?;
+        let upstream = call.map(|call| {
+            self.computed.extend(call.inputs.clone());
+            host(&call)
+        });
+        let lifetimes = Lifetimes {
+            fresh: Duration::from_secs(100),
+            ..Lifetimes::IMMUTABLE
+        };
+        let answer = resolved.complete(upstream, lifetimes, Timing::default(), now)?;
+        for stored in &answer.store {
+            self.store.insert(stored.key, stored.bytes.clone());
+        }
+        Ok(answer)
+    }
+}
+
+fn first_elements(answer: &Answer) -> Vec<f64> {
+    let body: Value = serde_json::from_slice(&answer.reply.body).unwrap();
+    let data = body["data"].as_array().unwrap();
+    for (position, item) in data.iter().enumerate() {
+        assert_eq!(item["index"], position);
+    }
+    data.iter()
+        .map(|item| item["embedding"][0].as_f64().unwrap())
+        .collect()
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer
+        .reply
+        .headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+proptest! {
+    /// Whatever is stored and whatever repeats: every vector comes back at its own index, and the
+    /// host computes exactly the distinct texts that were not stored.
+    #[test]
+    fn every_vector_is_at_its_own_index(warm in prop::collection::vec(1u8..30, 0..20), asked in prop::collection::vec(1u8..30, 1..40)) {
+        let mut world = World::default();
+        let texts = |numbers: &[u8]| -> Vec<String> { numbers.iter().map(u8::to_string).collect() };
+        if !warm.is_empty() {
+            world.ask(&json!({"model": "m", "input": texts(&warm)}), "", NOW).unwrap();
+        }
+        world.computed.clear();
+        let answer = world.ask(&json!({"model": "m", "input": texts(&asked)}), "", NOW).unwrap();
+
+        let expected: Vec<f64> = asked.iter().map(|number| f64::from(*number)).collect();
+        prop_assert_eq!(first_elements(&answer), expected);
+        let warm: HashSet<_> = warm.iter().collect();
+        let cold: HashSet<_> = asked.iter().filter(|number| !warm.contains(number)).collect();
+        prop_assert_eq!(world.computed.len(), cold.len());
+    }
+}
+
+#[test]
+fn a_request_is_answered_as_openai_defines_it() {
+    let mut world = World::default();
+    let answer = world
+        .ask(&json!({"model": "m", "input": ["7", "8", "7"]}), "", NOW)
+        .unwrap();
+    let body: Value = serde_json::from_slice(&answer.reply.body).unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": 0, "embedding": [7.0, 1.0]},
+                {"object": "embedding", "index": 1, "embedding": [8.0, 1.0]},
+                {"object": "embedding", "index": 2, "embedding": [7.0, 1.0]},
+            ],
+            "model": "m",
+            "usage": {"prompt_tokens": 9, "total_tokens": 9},
+        })
+    );
+    assert_eq!(header(&answer, "brink-items"), "miss=2, collapsed=1");
+    assert_eq!(
+        header(&answer, "cache-status"),
+        "brink-host; fwd=miss, brink-edge; fwd=miss; stored"
+    );
+    assert_eq!(header(&answer, "age"), "");
+}
+
+#[test]
+fn hits_tell_their_age_and_what_is_left() {
+    let mut world = World::default();
+    world
+        .ask(&json!({"model": "m", "input": "7"}), "", NOW)
+        .unwrap();
+    let later = UnixSeconds(NOW.0 + 40);
+    let answer = world
+        .ask(&json!({"model": "m", "input": "7"}), "", later)
+        .unwrap();
+    assert_eq!(header(&answer, "cache-status"), "brink-edge; hit; ttl=60");
+    assert_eq!(header(&answer, "age"), "40");
+    assert_eq!(header(&answer, "brink-items"), "hit=1");
+
+    let expired = UnixSeconds(NOW.0 + 100);
+    let answer = world
+        .ask(&json!({"model": "m", "input": "7"}), "", expired)
+        .unwrap();
+    assert_eq!(header(&answer, "brink-items"), "stale=1");
+    assert_eq!(world.computed.len(), 2);
+}
+
+#[test]
+fn form_of_the_answer_does_not_split_entries() {
+    let mut world = World::default();
+    world
+        .ask(&json!({"model": "m", "input": "7"}), "", NOW)
+        .unwrap();
+    for body in [
+        json!({"model": "m", "input": ["7"], "encoding_format": "base64"}),
+        json!({"user": "u", "input": "7", "model": "m", "dimensions": 1}),
+    ] {
+        world.ask(&body, "", NOW).unwrap();
+    }
+    assert_eq!(world.computed.len(), 1);
+}
+
+#[test]
+fn request_directives_are_obeyed() {
+    let mut world = World::default();
+    let body = json!({"model": "m", "input": "7"});
+    let refused = world.ask(&body, "only-if-cached", NOW).unwrap_err();
+    assert_eq!(refused.status, 504);
+
+    world.ask(&body, "no-store", NOW).unwrap();
+    assert!(world.store.is_empty());
+
+    world.ask(&body, "", NOW).unwrap();
+    let answer = world.ask(&body, "no-cache", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "bypass=1");
+    assert_eq!(world.computed.len(), 3);
+    assert!(world.ask(&body, "only-if-cached", NOW).is_ok());
+}
+
+#[test]
+fn what_is_no_entry_is_a_miss_and_replaced() {
+    let body = json!({"model": "m", "input": "7"});
+    let good = {
+        let mut world = World::default();
+        world.ask(&body, "", NOW).unwrap().store[0].bytes.clone()
+    };
+    let mut other_model = Entry::decode(good.clone().into()).unwrap();
+    other_model.meta.model_digest = ModelDigest([9; 32]);
+    let mut not_finite = Entry::decode(good.clone().into()).unwrap();
+    not_finite.body = vec![0xff; 8].into();
+    for bytes in [
+        b"nonsense".to_vec(),
+        good[..good.len() - 1].to_vec(),
+        other_model.encode(),
+        not_finite.encode(),
+    ] {
+        let mut world = World::default();
+        let plan = plan(&body, "");
+        let key = *plan.keys().next().unwrap();
+        let answer = world
+            .finish(plan.resolve([Fetched::Bytes(bytes.into())], NOW), NOW)
+            .unwrap();
+        assert_eq!(header(&answer, "brink-items"), "broken=1");
+        assert_eq!(first_elements(&answer), [7.0]);
+        assert_eq!(world.store[&key], good);
+    }
+}
+
+#[test]
+fn failing_store_is_bypassed() {
+    let mut world = World::default();
+    let plan = plan(&json!({"model": "m", "input": ["7", "8"]}), "");
+    let answer = world
+        .finish(plan.resolve([Fetched::Failed, Fetched::Failed], NOW), NOW)
+        .unwrap();
+    assert_eq!(header(&answer, "brink-items"), "store-error=2");
+    assert!(header(&answer, "cache-status").contains("brink-edge; fwd=bypass"));
+}
+
+#[test]
+fn host_that_answers_nonsense_stores_nothing() {
+    let check = |items: Vec<Vec<u8>>| {
+        let resolved = plan(&json!({"model": "m", "input": ["7", "8"]}), "")
+            .resolve([Fetched::Absent, Fetched::Absent], NOW);
+        let item = |vector: Vec<u8>| EmbeddedItem {
+            vector: vector.into(),
+            tokens: 1,
+            cost_us: 1,
+            outcome: Outcome::Miss,
+        };
+        let upstream = EmbedAnswer {
+            items: items.into_iter().map(item).collect(),
+            timings: Timings::default(),
+        };
+        let error = resolved
+            .complete(Some(upstream), Lifetimes::IMMUTABLE, Timing::default(), NOW)
+            .unwrap_err();
+        assert_eq!(error.status, 502);
+    };
+    check(vec![vector("7")]);
+    check(vec![vector("7"), vector("8"), vector("9")]);
+    check(vec![vector("7"), vec![0; 12]]);
+    check(vec![vector("7"), f32::NAN.to_le_bytes().repeat(2)]);
+}
+
+#[test]
+fn index_of_a_fault_is_the_clients_own() {
+    let mut world = World::default();
+    world
+        .ask(&json!({"model": "m", "input": ["a"]}), "", NOW)
+        .unwrap();
+    let plan = plan(&json!({"model": "m", "input": ["a", "b", "b", "c"]}), "");
+    let fetched = world.look_up(&plan);
+    let resolved = plan.resolve(fetched, NOW);
+    assert_eq!(resolved.input_index(0), Some(1));
+    assert_eq!(resolved.input_index(1), Some(3));
+    assert_eq!(resolved.input_index(2), None);
+}
