@@ -1,0 +1,53 @@
+//! Benchmarks of Brink. Each compares with a baseline in the same run and prints ratios:
+//! absolute times on a shared machine mean nothing.
+
+mod baseline;
+mod environment;
+mod hit;
+mod load;
+mod miss;
+mod process;
+mod report;
+mod texts;
+mod waiting;
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Brink; run them with `cargo xtask bench NAME`")]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// What a cached answer costs, against a native handler and a static file
+    Hit(hit::Options),
+    /// What computing costs, against ONNX Runtime alone
+    Miss(miss::Options),
+    /// Memory per 1,000 waiting requests
+    Waiting(waiting::Options),
+    /// The native baseline of `hit`, as a server of its own
+    #[command(hide = true)]
+    NativeServer {
+        address: SocketAddr,
+        file_bytes: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Arguments::parse().benchmark {
+        Benchmark::Hit(options) => hit::run(options).await,
+        Benchmark::Miss(options) => miss::run(options).await,
+        Benchmark::Waiting(options) => waiting::run(options).await,
+        Benchmark::NativeServer {
+            address,
+            file_bytes,
+        } => baseline::serve_native(address, environment::MODEL, file_bytes).await,
+    }
+}

@@ -1,0 +1,166 @@
+//! What computing costs.
+//!
+//! Question: how much of what ONNX Runtime can do at its best reaches the client? Texts of
+//! mixed length (mean 30 words, up to 110), each new, one per request, 64 connections. The
+//! baseline runs the same texts in its own process straight through ONNX Runtime: one by one,
+//! in batches of arrival order, and in batches of similar length, of which the best counts.
+//! Rounds alternate. Read items per CPU-second of the serving process, and the ratio.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tokio::process::Command;
+
+use crate::environment::{Environment, MODEL};
+use crate::load::{self, Call};
+use crate::process::Server;
+use crate::report::{self, Table, median};
+use crate::texts;
+
+/// Options of `miss`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    environment: Environment,
+    /// The raw ONNX Runtime baseline: example `raw_onnxruntime` of brink-host
+    #[arg(long, env = "BRINK_RAW_BASELINE")]
+    baseline: PathBuf,
+    /// Rounds; each measures the server and the baseline once
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Texts per round
+    #[arg(long, default_value_t = 512)]
+    texts: usize,
+    /// Connections
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Seconds to wait at the end for the idle server to give memory back
+    #[arg(long, default_value_t = 8)]
+    idle_seconds: u64,
+}
+
+/// Runs the benchmark. Its last line is `miss_cpu_ratio N`.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let server = options.environment.start_brink(&[]).await?;
+    let at_start = server.resident_mib()?;
+    // The first batches of each size make the arena grow; no round should pay for that.
+    measure_server(&server, &options, 1000).await?;
+    let mut ours = Vec::new();
+    let mut raw: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for round in 0..options.rounds {
+        report::progress(&format!("miss: round {} of {}", round + 1, options.rounds));
+        for (mode, rate) in measure_baseline(&options, round as u64).await? {
+            raw.entry(mode).or_default().push(rate);
+        }
+        ours.push(measure_server(&server, &options, round as u64).await?);
+    }
+    let after_load = server.resident_mib()?;
+    report::progress(&format!(
+        "miss: waiting {} s for the idle server",
+        options.idle_seconds
+    ));
+    tokio::time::sleep(Duration::from_secs(options.idle_seconds)).await;
+    let after_idle = server.resident_mib()?;
+    print(&options, &ours, &raw);
+    report::line(&format!(
+        "RSS of the server in MiB: {at_start:.0} at start, {after_load:.0} after the load, {after_idle:.0} after {} s idle\n",
+        options.idle_seconds
+    ));
+    print_ratio(&ours, &raw);
+    Ok(())
+}
+
+/// Items per CPU-second of the server.
+async fn measure_server(server: &Server, options: &Options, series: u64) -> Result<f64> {
+    let calls = texts::mixed(series, options.texts)
+        .into_iter()
+        .map(|text| {
+            let body =
+                serde_json::json!({"model": MODEL, "input": text, "encoding_format": "base64"});
+            Call::post("/v1/embeddings", body.to_string())
+        })
+        .collect();
+    let before = server.cpu_seconds()?;
+    load::run(
+        server.address,
+        options.connections,
+        options.texts,
+        Arc::new(calls),
+    )
+    .await?;
+    Ok(options.texts as f64 / (server.cpu_seconds()? - before))
+}
+
+/// Items per CPU-second of ONNX Runtime alone, per way of batching.
+async fn measure_baseline(options: &Options, series: u64) -> Result<Vec<(String, f64)>> {
+    let file = std::env::temp_dir().join(format!("brink-bench-texts-{}", std::process::id()));
+    std::fs::write(
+        &file,
+        serde_json::to_vec(&texts::mixed(series, options.texts))?,
+    )?;
+    let output = Command::new(&options.baseline)
+        .arg(&options.environment.onnxruntime)
+        .arg(options.environment.models.join(MODEL))
+        .arg(&file)
+        .output()
+        .await
+        .with_context(|| format!("{} does not start", options.baseline.display()));
+    std::fs::remove_file(&file)?;
+    let output = output?;
+    ensure!(
+        output.status.success(),
+        "the baseline failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)?
+        .lines()
+        .map(|line| {
+            let (mode, rate) = line
+                .rsplit_once('\t')
+                .context("unexpected line of the baseline")?;
+            Ok((mode.to_owned(), rate.parse()?))
+        })
+        .collect()
+}
+
+fn best(raw: &BTreeMap<String, Vec<f64>>) -> f64 {
+    raw.values()
+        .map(|rates| median(rates))
+        .fold(f64::NAN, f64::max)
+}
+
+fn print(options: &Options, ours: &[f64], raw: &BTreeMap<String, Vec<f64>>) {
+    report::line(&format!(
+        "miss, {} texts a round, {} connections, medians of {} rounds:\n",
+        options.texts, options.connections, options.rounds
+    ));
+    let mut table = Table::new(&["what", "items per CPU-second", "against the best raw"]);
+    let best = best(raw);
+    let mut row = |name: String, rate: f64| {
+        table.row([name, format!("{rate:.1}"), format!("{:.2}", rate / best)])
+    };
+    row("brink up, one text a request".to_owned(), median(ours));
+    for (mode, rates) in raw {
+        row(format!("raw ONNX Runtime, {mode}"), median(rates));
+    }
+    table.print();
+}
+
+/// The ratio of each round to the best raw way in the same round.
+fn print_ratio(ours: &[f64], raw: &BTreeMap<String, Vec<f64>>) {
+    let ratios: Vec<f64> = ours
+        .iter()
+        .enumerate()
+        .map(|(round, rate)| {
+            rate / raw
+                .values()
+                .map(|rates| rates[round])
+                .fold(f64::NAN, f64::max)
+        })
+        .collect();
+    report::line(&format!("miss_cpu_ratio {:.2}", median(&ratios)));
+}

@@ -1,0 +1,92 @@
+//! A server under test: started, watched from outside, and ended.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// Linux reports processor time in these units (`getconf CLK_TCK`, 100 on every platform we run on).
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Longest start: a first run compiles the component and loads the model.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a starting server is asked.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running server. It is killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `program` and waits until it answers.
+    pub(crate) async fn start(
+        program: &Path,
+        arguments: &[String],
+        address: SocketAddr,
+    ) -> Result<Self> {
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} does not start", program.display()))?;
+        let mut server = Self { child, address };
+        server.wait_until_ready().await?;
+        Ok(server)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(self.address).await.is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server at {} ended with {status}", self.address);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the server at {} is not ready after {START_TIMEOUT:?}",
+                    self.address
+                );
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    fn stat(&self, file: &str) -> Result<String> {
+        let pid = self.child.id().context("the server has ended")?;
+        Ok(std::fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+    }
+
+    /// Processor time spent so far, user and system, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        let stat = self.stat("stat")?;
+        let (_, fields) = stat.rsplit_once(')').context("unexpected /proc/PID/stat")?;
+        let ticks = |index: usize| -> Result<f64> {
+            let field = fields.split_whitespace().nth(index);
+            Ok(field.context("unexpected /proc/PID/stat")?.parse()?)
+        };
+        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    }
+
+    /// Resident memory, in MiB.
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
+        let status = self.stat("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("no VmRSS")?.parse::<f64>()? / 1024.0)
+    }
+}
+
+/// An address on loopback that nobody listens on at the moment.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
