@@ -1,0 +1,148 @@
+//! The command line: what can be asked for, and where each command lives.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::cache::CacheDir;
+use crate::checks::{self, Check};
+use crate::components::{self, Components};
+use crate::error::Error;
+use crate::setup::{self, model};
+use crate::steps::Progress;
+use crate::workspace::Workspace;
+use crate::{bench, up};
+
+const ENVIRONMENT: &str = "\
+Environment:
+  BRINK_CACHE        folder for what set-up fetches and builds (default: $XDG_CACHE_HOME/brink, else
+                     ~/.cache/brink). It can be deleted at any time; its `downloads/` alone, too
+  BRINK_ONNXRUNTIME  ONNX Runtime library to use instead of fetching one
+  CARGO_TARGET_DIR   where cargo builds (default: target/)
+  PIP_INDEX_URL, HTTPS_PROXY and the like are read by pip, which fetches everything
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask up                              set up, build, and serve on 127.0.0.1:3000
+  cargo xtask up --listen 127.0.0.1:8080      the same on another port
+  cargo xtask up -- --help                    every option of `brink up`
+  cargo xtask test                            set up and run every check
+  cargo xtask test --only clippy              repeat one check
+  cargo xtask bench hit                       measure cached hits
+";
+
+/// Set-up and development commands of Brink.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = format!("{EXAMPLES}\n{ENVIRONMENT}"))]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sets up what is missing, builds components and host in release mode, and serves.
+    #[command(after_help = ENVIRONMENT)]
+    Up(UpArgs),
+    /// Only sets up: Wasm target, ONNX Runtime, default model. Downloads about 150 MB the first time.
+    #[command(after_help = ENVIRONMENT)]
+    Setup,
+    /// Fetches and builds models.
+    #[command(after_help = ENVIRONMENT)]
+    Models {
+        /// The model to build; every model if left out.
+        #[arg(value_parser = PossibleValuesParser::new(model::names()))]
+        name: Option<String>,
+    },
+    /// Builds the Wasm components into target/components/.
+    Components,
+    /// Sets up what is missing and runs every check; CI runs the same.
+    #[command(visible_alias = "ci", after_help = ENVIRONMENT)]
+    Test {
+        /// Run this check only (with what it needs).
+        #[arg(long, value_name = "CHECK")]
+        only: Option<Check>,
+    },
+    /// Builds everything in release mode and runs one benchmark.
+    #[command(after_help = ENVIRONMENT)]
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Address and port to serve on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: SocketAddr,
+    /// Options for `brink up`.
+    #[arg(last = true)]
+    pub(crate) brink_args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The benchmark, for example `hit` or `miss`.
+    pub(crate) name: String,
+    /// Options of the benchmark.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<OsString>,
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let cache = CacheDir::from_environment()?;
+        let workspace = Workspace::locate()?;
+        match self.command {
+            Command::Up(args) => up::run(&args, &cache, &workspace),
+            Command::Setup => set_up(&cache, setup::for_serving(&cache, &workspace)?),
+            Command::Models { name } => set_up(
+                &cache,
+                setup::for_models(name.as_deref(), &cache, &workspace)?,
+            ),
+            Command::Components => {
+                Progress::new(1).run(&Components::new(components::SERVED, &workspace))
+            }
+            Command::Test { only } => checks::run(only, &cache, &workspace),
+            Command::Bench(args) => bench::run(&args, &cache, &workspace),
+        }
+    }
+}
+
+fn set_up(cache: &CacheDir, steps: setup::Steps) -> Result<(), Error> {
+    setup::run(&steps, cache, &mut Progress::new(steps.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_examples_and_environment() {
+        let help = Cli::command().render_long_help().to_string();
+        for expected in [
+            "cargo xtask up --listen",
+            "BRINK_CACHE",
+            "BRINK_ONNXRUNTIME",
+        ] {
+            assert!(help.contains(expected), "{expected} is missing in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn options_after_two_dashes_belong_to_brink() {
+        let cli = Cli::try_parse_from(["xtask", "up", "--", "--listen", "x"]).unwrap();
+        let Command::Up(args) = cli.command else {
+            panic!("not `up`: {cli:?}")
+        };
+        assert_eq!(args.brink_args, ["--listen", "x"]);
+    }
+}

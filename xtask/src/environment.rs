@@ -1,0 +1,21 @@
+//! The variables that tell tests and benchmarks where set-up put things.
+
+use std::path::PathBuf;
+
+use crate::cache::CacheDir;
+use crate::setup::{onnxruntime, python};
+use crate::workspace::Workspace;
+
+/// Name and value of each variable.
+pub(crate) fn exported(cache: &CacheDir, workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
+    [
+        ("BRINK_CACHE", cache.root().to_owned()),
+        ("BRINK_ONNXRUNTIME", onnxruntime::library(cache)),
+        ("BRINK_MODELS", cache.models()),
+        ("BRINK_COMPONENTS", workspace.components_dir()),
+        (
+            "BRINK_TEST_PYTHON",
+            python::interpreter(&cache.test_python()),
+        ),
+    ]
+}

@@ -1,0 +1,51 @@
+//! Native binaries in release mode.
+
+use crate::error::Error;
+use crate::process;
+use crate::steps::Step;
+use crate::workspace::Workspace;
+
+/// Builds one binary of one package.
+pub(crate) struct ReleaseBinary<'a> {
+    package: &'static str,
+    binary: &'static str,
+    workspace: &'a Workspace,
+}
+
+impl<'a> ReleaseBinary<'a> {
+    /// The host: everything that serves.
+    pub(crate) fn host(workspace: &'a Workspace) -> Self {
+        Self {
+            package: "brink-host",
+            binary: "brink",
+            workspace,
+        }
+    }
+
+    /// The benchmarks, which see the host only through the wire.
+    pub(crate) fn bench(workspace: &'a Workspace) -> Self {
+        Self {
+            package: "brink-bench",
+            binary: "brink-bench",
+            workspace,
+        }
+    }
+}
+
+impl Step for ReleaseBinary<'_> {
+    fn title(&self) -> String {
+        format!("{} in release mode", self.binary)
+    }
+
+    fn run(&self) -> Result<(), Error> {
+        let (package, binary) = (self.package, self.binary);
+        process::run(self.workspace.cargo().args([
+            "build",
+            "--release",
+            "--package",
+            package,
+            "--bin",
+            binary,
+        ]))
+    }
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask up`: from a fresh machine to a serving host.
+
+use std::process::Command;
+
+use crate::cache::CacheDir;
+use crate::cli::UpArgs;
+use crate::components::{self, Components};
+use crate::error::Error;
+use crate::release::ReleaseBinary;
+use crate::setup::{self, onnxruntime};
+use crate::steps::Progress;
+use crate::workspace::Workspace;
+use crate::{port, process};
+
+/// Sets up, builds, and becomes `brink up`.
+pub(crate) fn run(args: &UpArgs, cache: &CacheDir, workspace: &Workspace) -> Result<(), Error> {
+    port::require_free(args.listen)?;
+    let steps = setup::for_serving(cache, workspace)?;
+    let mut progress = Progress::new(steps.len() + 2);
+    setup::run(&steps, cache, &mut progress)?;
+    progress.run(&Components::new(components::SERVED, workspace))?;
+    progress.run(&ReleaseBinary::host(workspace))?;
+    process::become_program(&mut brink_up(args, cache, workspace))
+}
+
+/// Paths are absolute and the working folder is the caller's, so that relative paths among the caller's own
+/// options keep their meaning.
+fn brink_up(args: &UpArgs, cache: &CacheDir, workspace: &Workspace) -> Command {
+    let mut command = Command::new(workspace.release_binary("brink"));
+    command
+        .arg("up")
+        .arg("--manifest")
+        .arg(workspace.root().join("spin.toml"))
+        .arg("--models")
+        .arg(cache.models())
+        .arg("--onnxruntime")
+        .arg(onnxruntime::library(cache))
+        .arg("--listen")
+        .arg(args.listen.to_string());
+    let config = workspace.root().join("brink.toml");
+    if config.is_file() {
+        command.arg("--config").arg(config);
+    }
+    command.args(&args.brink_args);
+    command
+}
