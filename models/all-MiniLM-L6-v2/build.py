@@ -171,7 +171,9 @@ def feed_forward(graph: Graph, weights: Weights, config: Dict, layer: int, hidde
     return graph.node("MatMul", [active, down], f"{name}.lowered")
 
 
-def add_and_norm(graph: Graph, weights: Weights, config: Dict, source: str, branch: str, trunk: str, name: str) -> str:
+def add_and_norm(
+    graph: Graph, weights: Weights, config: Dict, source: str, branch: str, trunk: str, name: str
+) -> str:
     """Adds a branch, with the bias of its last projection, to the trunk, and normalises the sum."""
     width = config["hidden_size"]
     constants = norm(graph, weights, f"{source}.LayerNorm", f"{name}.norm", width)

@@ -2,6 +2,7 @@
 //! CI runs share it. Everything in it can be deleted at any time; it is made again.
 //!
 //! ```text
+//! staging/                             what is being made right now, or was when it was interrupted
 //! downloads/                           packages as fetched, checked by sha256
 //! onnxruntime/1.31.1/                  libonnxruntime.so
 //! venv/ venv-test/                     Python: for the converters, and for the tests
@@ -37,6 +38,12 @@ impl CacheDir {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where folders are filled before they are moved into place. Not beside their place: whoever lists
+    /// `models/` sees finished models only.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.root.join("staging")
     }
 
     pub(crate) fn downloads(&self) -> PathBuf {

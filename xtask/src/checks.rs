@@ -80,7 +80,7 @@ struct CheckStep<'a> {
 }
 
 impl CheckStep<'_> {
-    /// Whether cargo has this sub-command. We never install one: that takes minutes, and is the user's choice.
+    /// Whether cargo has this sub-command. None is installed here: that takes minutes, and is the user's choice.
     fn has(&self, subcommand: &str) -> bool {
         process::succeeds(self.workspace.cargo().args([subcommand, "--version"]))
     }
@@ -168,6 +168,10 @@ mod tests {
             check: Check::ClippyWasm,
             source: Box::new(Error::NoHome),
         };
-        assert!(error.mend().contains("cargo xtask test --only clippy-wasm"));
+        assert!(
+            error
+                .remedy()
+                .contains("cargo xtask test --only clippy-wasm")
+        );
     }
 }

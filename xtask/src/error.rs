@@ -1,4 +1,4 @@
-//! What can go wrong, and what the reader can type to mend it.
+//! What can go wrong. What mends it is in [`crate::remedy`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ pub(crate) enum Error {
     #[error("the converter of {model} failed; its message is above")]
     Converter {
         model: &'static str,
-        python: PathBuf,
+        environment: PathBuf,
     },
 
     #[error("{} has the wrong checksum: expected sha256 {expected}, got {found}", path.display())]
@@ -103,126 +103,5 @@ impl Error {
             path,
             source,
         }
-    }
-
-    /// The command that mends it. The match has no `_` arm on purpose: a new variant does not compile until
-    /// someone has thought about its remedy.
-    pub(crate) fn mend(&self) -> String {
-        match self {
-            Self::NoHome => "set BRINK_CACHE to a folder you can write to".to_owned(),
-            Self::Io { path, source, .. } => mend_io(path, source),
-            Self::DiskFull { path, .. } => free_space(path),
-            Self::ProgramMissing { program } => install(program),
-            Self::PythonTooOld { .. } => install("python3"),
-            Self::PythonWithoutPip => "install venv and pip for Python 3 (Debian, Ubuntu: `apt-get install python3-venv`)".to_owned(),
-            Self::Pip { retry, .. } => format!(
-                "check the network (pip reads HTTPS_PROXY and PIP_INDEX_URL), then repeat `{retry}`; it goes on where it stopped"
-            ),
-            Self::ChildFailed { command, .. } => format!("see its message above; to repeat it alone: `{command}`"),
-            Self::ChildOutput { command, .. } => format!("run `{command}` and see what it says"),
-            Self::Converter { model, python } => format!("`rm -r {} && cargo xtask models {model}`", python.display()),
-            Self::Checksum { path, .. } => format!("`rm {}`, then repeat the command: it is fetched again", path.display()),
-            Self::Wheel { path, .. } => format!("`rm {}`, then repeat the command", path.display()),
-            Self::UnsupportedPlatform { .. } => {
-                "set BRINK_ONNXRUNTIME to the path of an ONNX Runtime library, version 1.31 or newer".to_owned()
-            }
-            Self::NoSuchLibrary(_) => "correct it, or `unset BRINK_ONNXRUNTIME` to have the library fetched".to_owned(),
-            Self::PortInUse(address) => format!("stop what listens there, or `cargo xtask up --listen {}`", neighbour(*address)),
-            Self::CannotListen { .. } => "choose another address: `cargo xtask up --listen 127.0.0.1:3000`".to_owned(),
-            Self::CheckFailed { check, .. } => format!("see its message above; to repeat it alone: `cargo xtask test --only {check}`"),
-        }
-    }
-}
-
-fn mend_io(path: &Path, source: &io::Error) -> String {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => free_space(path),
-        io::ErrorKind::PermissionDenied => format!(
-            "make {} writable for you, or set BRINK_CACHE to another folder",
-            path.display()
-        ),
-        _ => "repeat the command; it goes on where it stopped".to_owned(),
-    }
-}
-
-fn free_space(path: &Path) -> String {
-    format!(
-        "free space (`df -h {}`), or set BRINK_CACHE to a folder on another disk, then repeat the command",
-        path.display()
-    )
-}
-
-fn install(program: &str) -> String {
-    match program {
-        "python3" => {
-            "install Python 3.9 or newer (Debian, Ubuntu: `apt-get install python3 python3-venv`)"
-        }
-        "rustup" => "install rustup, or add the target wasm32-wasip2 to your Rust by other means",
-        _ => "install it, or add its folder to the PATH",
-    }
-    .to_owned()
-}
-
-/// The suggestion: the same host, a hundred ports further (3001 belongs to the admin listener).
-fn neighbour(address: SocketAddr) -> SocketAddr {
-    let port = address
-        .port()
-        .checked_add(100)
-        .unwrap_or(address.port() - 100);
-    SocketAddr::new(address.ip(), port)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_remedy_names_what_to_type() {
-        let wheel = PathBuf::from("/cache/downloads/x.whl");
-        let check = |error: Error, expected: &str| {
-            let mend = error.mend();
-            assert!(mend.contains(expected), "{error}: {mend}");
-        };
-        check(
-            Error::Checksum {
-                path: wheel,
-                expected: "aa".into(),
-                found: "bb".into(),
-            },
-            "rm /cache/downloads/x.whl",
-        );
-        check(
-            Error::PortInUse(([127, 0, 0, 1], 3000).into()),
-            "cargo xtask up --listen 127.0.0.1:3100",
-        );
-        check(Error::PythonWithoutPip, "apt-get install python3-venv");
-        check(
-            Error::ProgramMissing {
-                program: "python3".into(),
-            },
-            "apt-get install python3",
-        );
-        check(
-            Error::io("write", Path::new("/cache/x"))(io::ErrorKind::StorageFull.into()),
-            "df -h /cache/x",
-        );
-    }
-
-    #[test]
-    fn wrong_checksum_tells_path_and_both_sums() {
-        let error = Error::Checksum {
-            path: "/x.whl".into(),
-            expected: "aa".into(),
-            found: "bb".into(),
-        };
-        assert_eq!(
-            error.to_string(),
-            "/x.whl has the wrong checksum: expected sha256 aa, got bb"
-        );
-    }
-
-    #[test]
-    fn suggested_port_never_wraps() {
-        assert_eq!(neighbour(([127, 0, 0, 1], 65_500).into()).port(), 65_400);
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod port;
 mod process;
 mod release;
+mod remedy;
 #[cfg(test)]
 mod scratch;
 mod setup;
@@ -45,5 +46,5 @@ fn report(error: &Error) {
         eprintln!("  because: {cause}");
         source = cause.source();
     }
-    eprintln!("  to mend it: {}", error.mend());
+    eprintln!("  to mend it: {}", error.remedy());
 }

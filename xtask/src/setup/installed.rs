@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cache::CacheDir;
 use crate::error::Error;
 use crate::steps::State;
 
@@ -17,12 +18,20 @@ const STAMP: &str = ".brink-stamp";
 #[derive(Debug)]
 pub(super) struct Installed {
     dir: PathBuf,
+    /// Where the content is made; on the same disk, so that moving it is one rename.
+    staging: PathBuf,
     pin: String,
 }
 
 impl Installed {
-    pub(super) fn new(dir: PathBuf, pin: String) -> Self {
-        Self { dir, pin }
+    /// `dir` must have a name of its own within the cache folder, because staging goes by that name.
+    pub(super) fn new(cache: &CacheDir, dir: PathBuf, pin: String) -> Self {
+        let name = dir.file_name().expect("a folder of the cache has a name");
+        Self {
+            staging: cache.staging().join(name),
+            dir,
+            pin,
+        }
     }
 
     /// Whether the folder was filled to the end, from this pin, and still holds these files.
@@ -35,15 +44,19 @@ impl Installed {
         }
     }
 
-    /// Fills a folder beside the final one and moves it into place, so that nobody ever sees half of it.
+    /// Fills a staging folder and moves it into place, so that nobody ever sees half of it.
     pub(super) fn install(
         &self,
         fill: impl FnOnce(&Path) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let staging = with_suffix(&self.dir, ".part");
-        self.fill(&staging, fill)?;
+        self.fill(&self.staging, fill)?;
         remove(&self.dir)?;
-        fs::rename(&staging, &self.dir).map_err(Error::io("move into place", &self.dir))
+        let parent = self
+            .dir
+            .parent()
+            .expect("a folder of the cache has a parent");
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        fs::rename(&self.staging, &self.dir).map_err(Error::io("move into place", &self.dir))
     }
 
     /// Fills the folder where it is: for a Python environment, whose files name their own folder.
@@ -68,13 +81,6 @@ pub(super) fn create_empty(dir: &Path) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(Error::io("create", dir))
 }
 
-/// `PATH` with the suffix at the very end: a version such as `1.31.1` must keep its dots.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 fn remove(dir: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -89,6 +95,11 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
 
+    fn example(scratch: &Scratch, pin: &str) -> Installed {
+        let dir = scratch.path().join("models/example");
+        Installed::new(&CacheDir::at(scratch.path()), dir, pin.to_owned())
+    }
+
     fn write_model(dir: &Path) -> Result<(), Error> {
         fs::write(dir.join("model"), "weights").map_err(Error::io("write", dir))
     }
@@ -96,13 +107,13 @@ mod tests {
     #[test]
     fn finished_install_is_there_until_the_pin_changes_or_a_file_goes() {
         let scratch = Scratch::new("finished");
-        let dir = scratch.path().join("1.31.1");
-        let installed = Installed::new(dir.clone(), "pin 1".to_owned());
+        let dir = scratch.path().join("models/example");
+        let installed = example(&scratch, "pin 1");
         assert_eq!(installed.state(&["model"]), State::Needed);
 
         installed.install(write_model).unwrap();
         assert_eq!(installed.state(&["model"]), State::AlreadyThere);
-        let repinned = Installed::new(dir.clone(), "pin 2".to_owned());
+        let repinned = example(&scratch, "pin 2");
         assert_eq!(repinned.state(&["model"]), State::Needed);
         repinned.install(write_model).unwrap();
         assert_eq!(repinned.state(&["model"]), State::AlreadyThere);
@@ -114,8 +125,8 @@ mod tests {
     #[test]
     fn interrupted_install_shows_nothing_and_is_made_again() {
         let scratch = Scratch::new("interrupted");
-        let dir = scratch.path().join("1.31.1");
-        let installed = Installed::new(dir.clone(), "pin".to_owned());
+        let dir = scratch.path().join("models/example");
+        let installed = example(&scratch, "pin");
         let interrupted = installed.install(|staging| {
             write_model(staging)?;
             Err(Error::NoHome)
@@ -136,7 +147,7 @@ mod tests {
     #[test]
     fn interrupted_install_in_place_has_no_stamp_of_an_older_one() {
         let scratch = Scratch::new("in-place");
-        let installed = Installed::new(scratch.path().join("venv"), "pin".to_owned());
+        let installed = example(&scratch, "pin");
         installed.install_in_place(write_model).unwrap();
         assert_eq!(installed.state(&["model"]), State::AlreadyThere);
 
@@ -151,11 +162,9 @@ mod tests {
     #[test]
     fn failed_replacement_keeps_what_was_installed() {
         let scratch = Scratch::new("replacement");
-        let dir = scratch.path().join("model");
-        Installed::new(dir.clone(), "old".to_owned())
-            .install(write_model)
-            .unwrap();
-        let failed = Installed::new(dir.clone(), "new".to_owned()).install(|_| Err(Error::NoHome));
+        let dir = scratch.path().join("models/example");
+        example(&scratch, "old").install(write_model).unwrap();
+        let failed = example(&scratch, "new").install(|_| Err(Error::NoHome));
         assert!(failed.is_err());
         assert!(dir.join("model").is_file());
     }

@@ -1,7 +1,7 @@
 //! Models: weights come out of a package, and a committed script turns them into an ONNX file.
 //!
-//! What a model is, and how it is built, lies in `models/NAME/` (`model.toml`, `build.py`); what is fetched for
-//! it is pinned here.
+//! What a model is, and how it is built, lies in `models/NAME/` (`model.toml`, `build.py`); what is fetched
+//! for it is pinned here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ impl ModelStep {
         Ok(Self {
             model,
             source,
-            installed: Installed::new(cache.models().join(model.name), pin),
+            installed: Installed::new(cache, cache.models().join(model.name), pin),
             cache: cache.clone(),
         })
     }
@@ -136,7 +136,7 @@ impl ModelStep {
         process::run(&mut converter).map_err(|error| match error {
             Error::ChildFailed { .. } => Error::Converter {
                 model: self.model.name,
-                python: environment,
+                environment,
             },
             other => other,
         })

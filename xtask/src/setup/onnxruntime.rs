@@ -47,7 +47,8 @@ pub(crate) fn library(cache: &CacheDir) -> PathBuf {
 
 fn named_by_environment() -> Option<PathBuf> {
     let name = std::env::var_os("BRINK_ONNXRUNTIME").filter(|value| !value.is_empty())?;
-    Some(name.into())
+    // Absolute, because tests do not run in the caller's folder.
+    std::path::absolute(name).ok()
 }
 
 /// Puts the library into the cache folder.
@@ -69,7 +70,7 @@ impl OnnxRuntime {
         let wheel = wheel_for(std::env::consts::OS, std::env::consts::ARCH)?;
         Ok(Self::Pinned {
             wheel,
-            installed: Installed::new(cache.onnxruntime(VERSION), wheel.sha256.to_owned()),
+            installed: Installed::new(cache, cache.onnxruntime(VERSION), wheel.sha256.to_owned()),
             cache: cache.clone(),
         })
     }
@@ -137,6 +138,6 @@ mod tests {
     fn other_platforms_are_told_what_to_do() {
         let error = wheel_for("macos", "aarch64").unwrap_err();
         assert!(error.to_string().contains("macos on aarch64"), "{error}");
-        assert!(error.mend().contains("BRINK_ONNXRUNTIME"));
+        assert!(error.remedy().contains("BRINK_ONNXRUNTIME"));
     }
 }

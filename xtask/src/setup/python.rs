@@ -69,7 +69,7 @@ impl Environment {
         Self {
             purpose,
             requirements,
-            installed: Installed::new(dir, requirements.to_owned()),
+            installed: Installed::new(cache, dir, requirements.to_owned()),
             cache: cache.clone(),
         }
     }

