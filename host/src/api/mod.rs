@@ -1,0 +1,82 @@
+//! The host's calls over HTTP: what [`brink_protocol`] describes, and nothing else.
+//!
+//! A handler only translates: body in, service call, answer out. The same router serves a socket
+//! and calls from the components in this process.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use brink_protocol::limits::MAX_MESSAGE_BYTES;
+use brink_protocol::{CATALOG_PATH, EMBED_PATH, EmbedReply, Fault, FaultCode, MEDIA_TYPE, message};
+use serde::Serialize;
+
+use crate::service::InferService;
+
+/// The routes of the protocol.
+pub fn router(service: InferService) -> Router {
+    Router::new()
+        .route(CATALOG_PATH, get(catalog))
+        .route(EMBED_PATH, post(embed))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
+        .with_state(service)
+}
+
+/// `GET /brink/v1/catalog`: which models there are.
+async fn catalog(State(service): State<InferService>) -> Response {
+    respond(StatusCode::OK, &service.catalog())
+}
+
+/// `POST /brink/v1/embed`: the vectors of a call's inputs.
+async fn embed(
+    State(service): State<InferService>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        // The body is too large, too slow or cut off; the rejection knows the status.
+        Err(rejection) => return refuse(rejection.status(), bad_request(rejection.body_text())),
+    };
+    let reply: EmbedReply = match message::decode(&body) {
+        Ok(request) => service.embed(request).await,
+        Err(error) => Err(bad_request(error.to_string())),
+    };
+    match reply {
+        Ok(_) => respond(StatusCode::OK, &reply),
+        Err(fault) => {
+            let status = StatusCode::from_u16(fault.code.status());
+            refuse(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
+        }
+    }
+}
+
+fn bad_request(message: String) -> Fault {
+    Fault {
+        code: FaultCode::BadRequest,
+        message,
+        item: None,
+        retry_after_ms: None,
+    }
+}
+
+fn refuse(status: StatusCode, fault: Fault) -> Response {
+    // The header has whole seconds (RFC 9110 §10.2.3): rounded up, nobody comes back too early.
+    let seconds = fault.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000));
+    let mut response = respond(status, &EmbedReply::Err(fault));
+    if let Some(seconds) = seconds {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn respond<T: Serialize>(status: StatusCode, answer: &T) -> Response {
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
+    (status, content_type, message::encode(answer)).into_response()
+}
+
+#[cfg(test)]
+mod tests;

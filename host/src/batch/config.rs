@@ -1,0 +1,167 @@
+//! The `[batch]` settings.
+
+use std::time::Duration;
+
+use brink_protocol::limits::MAX_INPUTS;
+
+use crate::inference::Device;
+
+/// Above this, waiting costs more than batching can win back on any model served here.
+const MAX_QUEUE_DELAY: Duration = Duration::from_millis(500);
+
+/// How batches are formed. `None` means: what was measured to be best on the device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchConfig {
+    /// Most items of one run. Default: 16 on a processor, 256 on CUDA.
+    pub max_batch_items: Option<usize>,
+    /// Most padded tokens of one run (items times the longest), which bounds its memory and its
+    /// time. A single longer item still runs, alone. Default: 256 on a processor, 16,384 on CUDA.
+    pub max_batch_tokens: Option<usize>,
+    /// Most padded tokens per real token. 1 forbids padding. Default: 1.1 on a processor, 2 on
+    /// CUDA, which gains more from batching than it loses to padding.
+    pub max_padding_ratio: Option<f64>,
+    /// Longest time that the oldest item waits for company while a session is idle. Default: 0,
+    /// a batch is whatever came while the model was busy.
+    pub max_queue_delay: Duration,
+    /// Most items waiting; beyond it callers are refused at once. Default: 8,192. One item takes
+    /// some hundred bytes and its tokens.
+    pub max_queue_items: usize,
+    /// Most tokens waiting. Default: 1,048,576, which is 4 MiB.
+    pub max_queue_tokens: usize,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            max_batch_items: None,
+            max_batch_tokens: None,
+            max_padding_ratio: None,
+            max_queue_delay: Duration::ZERO,
+            max_queue_items: 8_192,
+            max_queue_tokens: 1 << 20,
+        }
+    }
+}
+
+/// A setting of `[batch]` that cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BatchConfigError {
+    /// Nothing could ever run.
+    #[error("batch.max_batch_items is 0; at least 1 is needed")]
+    BatchItems,
+    /// Nothing could ever run.
+    #[error("batch.max_batch_tokens is 0; at least 1 is needed")]
+    BatchTokens,
+    /// Less than no padding, or no number.
+    #[error("batch.max_padding_ratio is {0}; at least 1 is needed")]
+    PaddingRatio(f64),
+    /// Longer than it could pay off.
+    #[error("batch.max_queue_delay is {0:?}; at most {MAX_QUEUE_DELAY:?} is allowed")]
+    QueueDelay(Duration),
+    /// The largest call would be refused whenever anything else waits.
+    #[error(
+        "batch.max_queue_items is {0}; at least {MAX_INPUTS} are needed, the inputs of one call"
+    )]
+    QueueItems(usize),
+    /// The queue could not hold one batch.
+    #[error("batch.max_queue_tokens is {0}; at least batch.max_batch_tokens ({1}) are needed")]
+    QueueTokens(usize, usize),
+}
+
+/// [`BatchConfig`] on one device: nothing left to default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchLimits {
+    /// Most items of a batch.
+    pub max_batch_items: usize,
+    /// Most padded tokens of a batch.
+    pub max_batch_tokens: usize,
+    /// Most padded tokens per real token of a batch.
+    pub max_padding_ratio: f64,
+    /// Longest wait for company.
+    pub max_queue_delay: Duration,
+    /// Most items waiting.
+    pub max_queue_items: usize,
+    /// Most tokens waiting.
+    pub max_queue_tokens: usize,
+}
+
+impl BatchConfig {
+    /// The limits on a device.
+    pub fn limits(&self, device: Device) -> BatchLimits {
+        let (items, tokens, ratio) = match device {
+            Device::Cpu => (16, 256, 1.1),
+            Device::Cuda(_) => (256, 16_384, 2.0),
+        };
+        BatchLimits {
+            max_batch_items: self.max_batch_items.unwrap_or(items),
+            max_batch_tokens: self.max_batch_tokens.unwrap_or(tokens),
+            max_padding_ratio: self.max_padding_ratio.unwrap_or(ratio),
+            max_queue_delay: self.max_queue_delay,
+            max_queue_items: self.max_queue_items,
+            max_queue_tokens: self.max_queue_tokens,
+        }
+    }
+
+    /// Every setting that cannot be used.
+    pub fn validate(&self) -> Vec<BatchConfigError> {
+        let batch_tokens = self.limits(Device::Cpu).max_batch_tokens;
+        let ratio = self.max_padding_ratio.unwrap_or(1.0);
+        let checks = [
+            (
+                self.max_batch_items == Some(0),
+                BatchConfigError::BatchItems,
+            ),
+            (
+                self.max_batch_tokens == Some(0),
+                BatchConfigError::BatchTokens,
+            ),
+            (
+                ratio.is_nan() || ratio < 1.0,
+                BatchConfigError::PaddingRatio(ratio),
+            ),
+            (
+                self.max_queue_delay > MAX_QUEUE_DELAY,
+                BatchConfigError::QueueDelay(self.max_queue_delay),
+            ),
+            (
+                self.max_queue_items < MAX_INPUTS,
+                BatchConfigError::QueueItems(self.max_queue_items),
+            ),
+            (
+                self.max_queue_tokens < batch_tokens,
+                BatchConfigError::QueueTokens(self.max_queue_tokens, batch_tokens),
+            ),
+        ];
+        let wrong = checks.into_iter().filter(|(wrong, _)| *wrong);
+        wrong.map(|(_, error)| error).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_reported_with_setting_and_value() {
+        assert_eq!(BatchConfig::default().validate(), []);
+        let wrong = BatchConfig {
+            max_batch_items: Some(0),
+            max_batch_tokens: Some(0),
+            max_padding_ratio: Some(0.5),
+            max_queue_delay: Duration::from_secs(60),
+            max_queue_items: 100,
+            max_queue_tokens: 0,
+        };
+        let messages: Vec<_> = wrong.validate().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            messages,
+            [
+                "batch.max_batch_items is 0; at least 1 is needed",
+                "batch.max_batch_tokens is 0; at least 1 is needed",
+                "batch.max_padding_ratio is 0.5; at least 1 is needed",
+                "batch.max_queue_delay is 60s; at most 500ms is allowed",
+                "batch.max_queue_items is 100; at least 2048 are needed, the inputs of one call",
+            ]
+        );
+    }
+}

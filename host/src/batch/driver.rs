@@ -1,0 +1,253 @@
+//! The thread that owns a session.
+//!
+//! A batch that fails is split in halves, and each half runs again, so that one poisonous item
+//! fails alone. A tree of halves over n items has 2n - 1 nodes: that is the most runs a batch
+//! can cost.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::metrics::Run;
+use super::pool::{BatchError, Inferred, Job, Shared, State};
+use super::queue::Taken;
+use crate::inference::{Backend, BackendError, Vector};
+
+/// Starts a thread that serves until the pool is closed and empty.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    backend: Box<dyn Backend>,
+    idle_shrink_after: Duration,
+) -> io::Result<()> {
+    let alive = Alive::new(Arc::clone(&shared));
+    let driver = Driver {
+        shared,
+        backend,
+        idle_shrink_after,
+        is_shrunk: true,
+    };
+    std::thread::Builder::new()
+        .name("brink-session".to_owned())
+        .spawn(move || {
+            let _alive = alive;
+            driver.serve();
+        })
+        .map(drop)
+}
+
+/// Counts the thread for as long as it runs, however it ends.
+struct Alive(Arc<Shared>);
+
+impl Alive {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.alive.send_modify(|alive| *alive += 1);
+        shared.metrics.session_started();
+        Self(shared)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.metrics.session_ended();
+        self.0.alive.send_modify(|alive| *alive -= 1);
+        if *self.0.alive.borrow() == 0 {
+            // Without a thread nobody would ever answer what waits.
+            self.0.close();
+            self.0.fail_waiting(&BatchError::SessionLost);
+        }
+    }
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    backend: Box<dyn Backend>,
+    idle_shrink_after: Duration,
+    /// Whether memory was given back since the last run.
+    is_shrunk: bool,
+}
+
+/// What a session does next.
+enum Work {
+    /// A batch to run and items to refuse, taken from the queue at that time.
+    Taken(Taken<Job>, Instant),
+    Shrink,
+    End,
+}
+
+impl Driver {
+    fn serve(mut self) {
+        loop {
+            match self.next_work() {
+                Work::Taken(taken, now) => {
+                    for job in taken.expired {
+                        job.finish(Err(BatchError::DeadlineExceeded));
+                    }
+                    if !taken.batch.is_empty() {
+                        self.run(taken.batch, now);
+                    }
+                }
+                Work::Shrink => self.shrink(),
+                Work::End => return,
+            }
+        }
+    }
+
+    /// Waits for work.
+    fn next_work(&self) -> Work {
+        let idle_since = Instant::now();
+        let shrink_at = (!self.is_shrunk).then(|| idle_since + self.idle_shrink_after);
+        let mut state = self.shared.lock();
+        loop {
+            let now = Instant::now();
+            let taken = state.queue.take(now);
+            if !taken.is_empty() {
+                self.shared.publish(&state);
+                return Work::Taken(taken, now);
+            }
+            if state.closed {
+                return Work::End;
+            }
+            if shrink_at.is_some_and(|at| at <= now) {
+                return Work::Shrink;
+            }
+            let wake = [state.queue.next_deadline(), shrink_at]
+                .into_iter()
+                .flatten()
+                .min();
+            let time = wake.map(|at| at.saturating_duration_since(now));
+            state = self.wait(state, time);
+        }
+    }
+
+    /// Waits for a change of the state, for at most that time.
+    fn wait<'s>(
+        &self,
+        state: MutexGuard<'s, State>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'s, State> {
+        let changed = &self.shared.changed;
+        match time {
+            None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = changed.wait_timeout(state, time);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.is_shrunk = true;
+        let shrunk = self.guarded(|backend| backend.shrink());
+        if let Err(error) = shrunk {
+            tracing::warn!(%error, "a session could not give memory back");
+        }
+    }
+
+    fn run(&mut self, batch: Vec<Job>, taken: Instant) {
+        self.is_shrunk = false;
+        for job in &batch {
+            self.shared
+                .metrics
+                .waited(taken.saturating_duration_since(job.arrived));
+        }
+        let mut any_result = false;
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.run_once(&part) {
+                Ok((vectors, took)) => {
+                    any_result = true;
+                    self.deliver(part, vectors, Timing { taken, took });
+                }
+                Err(error) if part.len() == 1 => self.fail(part, &error),
+                Err(_) => {
+                    let half = part.split_off(part.len() / 2);
+                    parts.extend([half, part]);
+                }
+            }
+        }
+        let mut state = self.shared.lock();
+        state.failed_in_a_row = if any_result {
+            0
+        } else {
+            state.failed_in_a_row + 1
+        };
+    }
+
+    fn run_once(&mut self, jobs: &[Job]) -> Result<(Vec<Vector>, Duration), BackendError> {
+        let ids: Vec<&[u32]> = jobs.iter().map(|job| job.ids.as_slice()).collect();
+        let started = Instant::now();
+        let vectors = self.guarded(|backend| backend.run(&ids))?;
+        let took = started.elapsed();
+        if vectors.len() != jobs.len() {
+            return Err(BackendError::Shape {
+                expected: jobs.len(),
+                actual: vectors.len(),
+            });
+        }
+        Ok((vectors, took))
+    }
+
+    /// Turns a panic into an error: it must not take the thread, and with it the model, down.
+    fn guarded<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn Backend) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let backend = &mut *self.backend;
+        catch_unwind(AssertUnwindSafe(|| call(backend)))
+            .unwrap_or_else(|panic| Err(BackendError::Panicked(panic_message(&*panic).into())))
+    }
+
+    fn deliver(&self, jobs: Vec<Job>, vectors: Vec<Vector>, timing: Timing) {
+        let run = Run {
+            items: jobs.len(),
+            real_tokens: jobs.iter().map(|job| job.ids.len()).sum(),
+            padded_tokens: jobs.len() * jobs.iter().map(|job| job.ids.len()).max().unwrap_or(0),
+            took: timing.took,
+        };
+        self.shared.metrics.ran(run);
+        self.shared.lock().pace.ran(run.real_tokens, run.took);
+        let cost = run.took / u32::try_from(run.items).unwrap_or(u32::MAX);
+        for (job, vector) in jobs.into_iter().zip(vectors) {
+            let inferred = Inferred {
+                vector,
+                tokens: u32::try_from(job.ids.len()).unwrap_or(u32::MAX),
+                cost,
+                started: timing.taken,
+                ran: timing.took,
+            };
+            job.finish(Ok(inferred));
+        }
+    }
+
+    fn fail(&self, jobs: Vec<Job>, error: &BackendError) {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "the model failed on an input"
+        );
+        for job in jobs {
+            self.shared.metrics.failed(error.reason());
+            job.finish(Err(BatchError::Backend(error.clone())));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Timing {
+    /// When the batch left the queue.
+    taken: Instant,
+    /// How long its run took.
+    took: Duration,
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! The driver, on a backend that does what a test says.
+
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, Pending, PoolOptions};
+use crate::inference::Device;
+
+/// A batch with this id fails.
+const POISON: u32 = 666;
+/// A batch with this id panics.
+const PANIC: u32 = 13;
+
+/// The vector of an item is its ids.
+fn vectors(batch: &[&[u32]]) -> Vec<Vector> {
+    let bytes = |ids: &&[u32]| {
+        ids.iter()
+            .flat_map(|id| id.to_le_bytes())
+            .collect::<Bytes>()
+    };
+    batch.iter().map(bytes).collect()
+}
+
+/// What the backend was asked to do.
+#[derive(Debug, PartialEq)]
+enum Call {
+    Run(Vec<u32>),
+    Shrink,
+}
+
+struct Scripted {
+    calls: UnboundedSender<Call>,
+    /// Each run waits for a word from the test. Dropping the sender lets all runs pass.
+    gate: mpsc::Receiver<()>,
+    always_fails: bool,
+}
+
+impl Backend for Scripted {
+    fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vector>, BackendError> {
+        let _ = self.calls.send(Call::Run(batch.concat()));
+        let _ = self.gate.recv();
+        let has = |id| batch.iter().any(|ids| ids.contains(&id));
+        assert!(!has(PANIC), "the script says so");
+        if self.always_fails || has(POISON) {
+            return Err(BackendError::NotFinite);
+        }
+        Ok(vectors(batch))
+    }
+
+    fn shrink(&mut self) -> Result<(), BackendError> {
+        let _ = self.calls.send(Call::Shrink);
+        Ok(())
+    }
+}
+
+struct Bench {
+    pool: BatchPool,
+    calls: UnboundedReceiver<Call>,
+    gate: mpsc::Sender<()>,
+}
+
+fn bench(always_fails: bool, limits: BatchLimits, idle_shrink_after: Duration) -> Bench {
+    let (sender, calls) = unbounded_channel();
+    let (gate, receiver) = mpsc::channel();
+    let backend = Scripted {
+        calls: sender,
+        gate: receiver,
+        always_fails,
+    };
+    let options = PoolOptions {
+        limits,
+        idle_shrink_after,
+        metrics: BatchMetrics::register(&mut Registry::default()).for_model("m", Device::Cpu),
+    };
+    let pool = BatchPool::start(vec![Box::new(backend)], options).expect("a thread");
+    Bench { pool, calls, gate }
+}
+
+fn limits() -> BatchLimits {
+    BatchConfig::default().limits(Device::Cpu)
+}
+
+/// Lets every run pass.
+fn open(always_fails: bool) -> Bench {
+    let mut bench = bench(always_fails, limits(), Duration::from_secs(60));
+    bench.gate = mpsc::channel().0;
+    bench
+}
+
+impl Bench {
+    fn submit(&self, items: &[&[u32]]) -> Vec<Pending> {
+        let now = Instant::now();
+        let items = items.iter().map(|ids| ids.to_vec()).collect();
+        let pending = self.pool.submit(items, now, now + Duration::from_secs(60));
+        pending.expect("the queue has room")
+    }
+
+    fn runs(&mut self) -> Vec<Vec<u32>> {
+        let calls = std::iter::from_fn(|| self.calls.try_recv().ok());
+        let runs = calls.filter_map(|call| match call {
+            Call::Run(ids) => Some(ids),
+            Call::Shrink => None,
+        });
+        runs.collect()
+    }
+
+    /// Keeps the session busy with an item of its own.
+    async fn block(&mut self) -> Pending {
+        let mut pending = self.submit(&[&[0]]);
+        assert_eq!(self.calls.recv().await, Some(Call::Run(vec![0])));
+        pending.remove(0)
+    }
+}
+
+async fn outcomes(pending: Vec<Pending>) -> Vec<Result<Inferred, BatchError>> {
+    let mut outcomes = Vec::new();
+    for mut pending in pending {
+        outcomes.push(pending.outcome().await);
+    }
+    outcomes
+}
+
+#[tokio::test]
+async fn poisonous_and_panicking_items_fail_alone() {
+    for poison in [POISON, PANIC] {
+        let mut bench = open(false);
+        let items: Vec<[u32; 1]> = (100..116)
+            .map(|id| [if id == 107 { poison } else { id }])
+            .collect();
+        let items: Vec<&[u32]> = items.iter().map(|ids| ids.as_slice()).collect();
+        let outcomes = outcomes(bench.submit(&items)).await;
+        for (outcome, ids) in outcomes.iter().zip(&items) {
+            match outcome {
+                Ok(inferred) => assert_eq!(inferred.vector, vectors(&[ids])[0]),
+                Err(error) => assert!(ids[0] == poison && matches!(error, BatchError::Backend(_))),
+            }
+        }
+        assert_eq!(
+            outcomes.iter().filter(|outcome| outcome.is_err()).count(),
+            1
+        );
+        assert!(bench.runs().len() < 2 * items.len());
+        assert!(bench.pool.is_ready());
+    }
+}
+
+#[tokio::test]
+async fn broken_backend_costs_less_than_two_runs_an_item_and_is_reported() {
+    let mut bench = open(true);
+    for _ in 0..3 {
+        let items = [[1u32].as_slice(); 16];
+        let outcomes = outcomes(bench.submit(&items)).await;
+        assert!(outcomes.iter().all(Result::is_err));
+        assert_eq!(bench.runs().len(), 31);
+    }
+    // The count is taken after the last answer, so ask until the thread got there.
+    while bench.pool.is_ready() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn abandoned_items_are_not_run() {
+    let mut bench = bench(false, limits(), Duration::from_secs(60));
+    let mut blocked = bench.block().await;
+    let abandoned = bench.submit(&[&[1], &[2]]);
+    let wanted = bench.submit(&[&[3]]);
+    drop(abandoned);
+    bench.gate = mpsc::channel().0;
+    assert!(blocked.outcome().await.is_ok());
+    assert!(outcomes(wanted).await[0].is_ok());
+    assert_eq!(bench.runs(), [[3]]);
+}
+
+#[tokio::test]
+async fn late_items_are_refused_without_a_run() {
+    let mut bench = open(false);
+    let now = Instant::now();
+    let late = bench
+        .pool
+        .submit(vec![vec![1]], now, now)
+        .expect("the queue has room");
+    assert!(matches!(
+        outcomes(late).await[..],
+        [Err(BatchError::DeadlineExceeded)]
+    ));
+    assert!(bench.runs().is_empty());
+}
+
+#[tokio::test]
+async fn full_queue_refuses_whole_calls_with_an_estimate() {
+    let small = BatchLimits {
+        max_queue_items: 2,
+        ..limits()
+    };
+    let mut bench = bench(false, small, Duration::from_secs(60));
+    let _blocked = bench.block().await;
+    let now = Instant::now();
+    let later = now + Duration::from_secs(60);
+    let _waiting = bench.submit(&[&[1]]);
+    let refused = bench.pool.submit(vec![vec![2], vec![3]], now, later);
+    let Err(BatchError::QueueFull {
+        waiting,
+        retry_after,
+    }) = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(waiting, 1);
+    assert!(retry_after > Duration::ZERO);
+    assert!(bench.pool.submit(vec![vec![2]], now, later).is_ok());
+}
+
+#[tokio::test]
+async fn draining_computes_what_waits_and_admits_nothing() {
+    let mut bench = bench(false, limits(), Duration::from_secs(60));
+    let mut blocked = bench.block().await;
+    let waiting = bench.submit(&[&[1], &[2]]);
+    let drain = bench.pool.drain(Instant::now() + Duration::from_secs(60));
+    let finish = async {
+        while bench.pool.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        let now = Instant::now();
+        let refused = bench
+            .pool
+            .submit(vec![vec![3]], now, now + Duration::from_secs(1));
+        assert!(matches!(refused, Err(BatchError::Draining)));
+        bench.gate = mpsc::channel().0;
+    };
+    tokio::join!(drain, finish);
+    assert!(blocked.outcome().await.is_ok());
+    assert!(outcomes(waiting).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn drain_gives_up_at_its_deadline() {
+    let mut bench = bench(false, limits(), Duration::from_secs(60));
+    let _blocked = bench.block().await;
+    let waiting = bench.submit(&[&[1]]);
+    bench.pool.drain(Instant::now()).await;
+    assert!(matches!(
+        outcomes(waiting).await[..],
+        [Err(BatchError::Draining)]
+    ));
+}
+
+#[tokio::test]
+async fn idle_session_gives_memory_back_once() {
+    let mut bench = bench(false, limits(), Duration::from_millis(1));
+    bench.gate = mpsc::channel().0;
+    outcomes(bench.submit(&[&[1]])).await;
+    assert_eq!(bench.calls.recv().await, Some(Call::Run(vec![1])));
+    assert_eq!(bench.calls.recv().await, Some(Call::Shrink));
+    outcomes(bench.submit(&[&[2]])).await;
+    assert_eq!(bench.calls.recv().await, Some(Call::Run(vec![2])));
+}

@@ -1,0 +1,287 @@
+//! The door to a model's sessions: admission, waiting, shutdown.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::config::BatchLimits;
+use super::driver;
+use super::metrics::ModelMetrics;
+use super::queue::{Queue, Ticket};
+use crate::inference::{Backend, BackendError, Vector};
+
+mod pace;
+
+use pace::Pace;
+
+/// Whole batches in a row without a single result after which the sessions count as broken.
+const BROKEN_AFTER: u32 = 3;
+
+/// One computed item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inferred {
+    /// The result.
+    pub vector: Vector,
+    /// Tokens that the model read.
+    pub tokens: u32,
+    /// The item's share of the run, by padded tokens: all items of a run are padded alike.
+    pub cost: Duration,
+    /// When the item left the queue.
+    pub started: Instant,
+    /// How long the whole run took.
+    pub ran: Duration,
+}
+
+/// Why an item was not computed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The queue's bounds are reached.
+    #[error("{waiting} inputs are waiting for the model already")]
+    QueueFull {
+        /// Items waiting.
+        waiting: usize,
+        /// When the queue will have been worked off, by the measured pace.
+        retry_after: Duration,
+    },
+    /// The host is stopping.
+    #[error("the host is shutting down")]
+    Draining,
+    /// The item's deadline came first.
+    #[error("the deadline passed before the model was free")]
+    DeadlineExceeded,
+    /// The model fails on this item.
+    #[error("the model failed on this input")]
+    Backend(#[source] BackendError),
+    /// The session's thread ended.
+    #[error("the model's session ended")]
+    SessionLost,
+}
+
+/// Settings of a pool that are not the queue's.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// The queue's limits.
+    pub limits: BatchLimits,
+    /// Idle time after which a session gives memory back.
+    pub idle_shrink_after: Duration,
+    /// What to count into.
+    pub metrics: ModelMetrics,
+}
+
+/// A model's sessions and the queue before them. Dropping it ends the threads; what waits then
+/// fails.
+#[derive(Debug)]
+pub struct BatchPool {
+    shared: Arc<Shared>,
+}
+
+/// What callers and session threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// Signalled when items come or the state changes. Session threads wait on it.
+    pub(super) changed: Condvar,
+    /// Threads that run.
+    pub(super) alive: watch::Sender<usize>,
+    pub(super) metrics: ModelMetrics,
+}
+
+/// Held for microseconds: no run, no reply to a waiting task happens under the lock.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) queue: Queue<Job>,
+    /// Nothing is admitted any more; threads end when the queue is empty.
+    pub(super) closed: bool,
+    pub(super) pace: Pace,
+    /// Batches in a row without any result.
+    pub(super) failed_in_a_row: u32,
+}
+
+/// An item on its way. Dropping it tells the waiting task that the session is lost.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) ids: Vec<u32>,
+    pub(super) arrived: Instant,
+    pub(super) reply: oneshot::Sender<Result<Inferred, BatchError>>,
+}
+
+impl BatchPool {
+    /// Starts one thread per backend.
+    pub fn start(backends: Vec<Box<dyn Backend>>, options: PoolOptions) -> io::Result<Self> {
+        let pool = Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    queue: Queue::new(options.limits),
+                    closed: false,
+                    pace: Pace::default(),
+                    failed_in_a_row: 0,
+                }),
+                changed: Condvar::new(),
+                alive: watch::Sender::new(0),
+                metrics: options.metrics,
+            }),
+        };
+        for backend in backends {
+            driver::start(Arc::clone(&pool.shared), backend, options.idle_shrink_after)?;
+        }
+        Ok(pool)
+    }
+
+    /// Queues the items of a call, all or none.
+    pub fn submit(
+        &self,
+        items: Vec<Vec<u32>>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Vec<Pending>, BatchError> {
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Err(BatchError::Draining);
+        }
+        let tokens = items.iter().map(Vec::len).sum();
+        if !state.queue.has_room(items.len(), tokens) {
+            return Err(BatchError::QueueFull {
+                waiting: state.queue.len(),
+                retry_after: state.time_to_drain(*self.shared.alive.borrow()),
+            });
+        }
+        let pending = items
+            .into_iter()
+            .map(|ids| self.push(&mut state, ids, now, deadline));
+        let pending = pending.collect();
+        self.shared.publish(&state);
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(pending)
+    }
+
+    fn push(&self, state: &mut State, ids: Vec<u32>, now: Instant, deadline: Instant) -> Pending {
+        let (reply, receiver) = oneshot::channel();
+        let tokens = ids.len();
+        let job = Job {
+            ids,
+            arrived: now,
+            reply,
+        };
+        Pending {
+            receiver,
+            ticket: Some(state.queue.push(job, tokens, now, deadline)),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Whether a session runs and the last batches were not all failures.
+    pub fn is_ready(&self) -> bool {
+        let state = self.shared.lock();
+        let working = state.failed_in_a_row < BROKEN_AFTER;
+        working && !state.closed && *self.shared.alive.borrow() > 0
+    }
+
+    /// Admits nothing more and returns when everything that waits has been computed, or at the
+    /// deadline; what waits then fails.
+    pub async fn drain(&self, deadline: Instant) {
+        self.shared.close();
+        let mut alive = self.shared.alive.subscribe();
+        let ended = alive.wait_for(|alive| *alive == 0);
+        // Either way there is nothing more to wait for.
+        let _ = tokio::time::timeout_at(deadline, ended).await;
+        self.shared.fail_waiting(&BatchError::Draining);
+    }
+}
+
+impl Drop for BatchPool {
+    fn drop(&mut self) {
+        self.shared.close();
+        self.shared.fail_waiting(&BatchError::Draining);
+    }
+}
+
+impl State {
+    fn time_to_drain(&self, sessions: usize) -> Duration {
+        self.pace.time_for(self.queue.tokens(), sessions)
+    }
+}
+
+impl Shared {
+    /// A panic under the lock would be a defect of the queue; what it holds is still the best
+    /// there is, and waiting tasks must get an answer.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish(&self, state: &State) {
+        self.metrics
+            .queue_is(state.queue.len(), state.queue.tokens());
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.queue.stop_waiting();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Fails what waits. Only after [`Shared::close`], so nothing is added meanwhile.
+    pub(super) fn fail_waiting(&self, error: &BatchError) {
+        let mut state = self.lock();
+        let jobs = state.queue.clear();
+        self.publish(&state);
+        drop(state);
+        for job in jobs {
+            job.finish(Err(error.clone()));
+        }
+    }
+
+    /// Takes an item out. `false` if it is in the queue no more.
+    fn abandon(&self, ticket: Ticket) -> bool {
+        let mut state = self.lock();
+        let job = state.queue.remove(ticket);
+        self.publish(&state);
+        drop(state);
+        job.is_some()
+    }
+}
+
+impl Job {
+    /// Answers the waiting task. It may be gone, which is no error.
+    pub(super) fn finish(self, result: Result<Inferred, BatchError>) {
+        let _ = self.reply.send(result);
+    }
+}
+
+/// An item that waits for its result. Dropping it abandons the item: it leaves the queue at once
+/// and is not computed, unless its run has begun.
+#[derive(Debug)]
+pub struct Pending {
+    receiver: oneshot::Receiver<Result<Inferred, BatchError>>,
+    /// `None` once there is a result.
+    ticket: Option<Ticket>,
+    shared: Arc<Shared>,
+}
+
+impl Pending {
+    /// The result. To be asked for once.
+    pub async fn outcome(&mut self) -> Result<Inferred, BatchError> {
+        let outcome = (&mut self.receiver).await;
+        self.ticket = None;
+        outcome.unwrap_or(Err(BatchError::SessionLost))
+    }
+
+    /// Takes the item back. Returns it if that is too late, because its run has begun.
+    pub fn cancel(mut self) -> Option<Self> {
+        let ticket = self.ticket.take()?;
+        (!self.shared.abandon(ticket)).then_some(self)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.abandon(ticket);
+        }
+    }
+}

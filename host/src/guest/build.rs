@@ -1,0 +1,83 @@
+//! From a component of the manifest to a pool that can run it.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use super::{
+    compile::CompileCache,
+    engine::Engine,
+    error::BuildError,
+    files::Mounts,
+    keyvalue::{Bucket, Stores},
+    manifest::ComponentSpec,
+    pool::{Pool, Shared},
+    state::{ComponentContext, GuestState},
+};
+
+/// What all components of an application are built with.
+pub(super) struct Builder<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) linker: Linker<GuestState>,
+    pub(super) cache: CompileCache,
+    /// The manifest's.
+    pub(super) folder: &'a Path,
+    pub(super) stores: &'a Stores,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Builder<'_> {
+    /// Compiles and links `spec`, and prepares what its instances share.
+    pub(super) fn pool(&self, spec: ComponentSpec) -> Result<Pool, BuildError> {
+        let service = self.link(&spec)?;
+        let stores = self.granted_stores(&spec)?;
+        let mounts = Mounts::prepare(&spec, self.folder).map_err(|source| BuildError::Files {
+            component: spec.id.clone(),
+            source,
+        })?;
+        let context = ComponentContext {
+            id: spec.id.into(),
+            mounts,
+            variables: spec.variables,
+            environment: spec.environment,
+            allowed_outbound_hosts: spec.allowed_outbound_hosts,
+            stores,
+            max_memory_bytes: self.shared.config.max_memory_bytes,
+        };
+        Ok(Pool::new(Arc::new(context), self.shared.clone(), service))
+    }
+
+    fn granted_stores(&self, spec: &ComponentSpec) -> Result<BTreeMap<String, Bucket>, BuildError> {
+        let labels = spec.key_value_stores.iter();
+        labels
+            .map(|label| match self.stores.get(label) {
+                Some(bucket) => Ok((label.clone(), bucket.clone())),
+                None => Err(BuildError::NoStore {
+                    component: spec.id.clone(),
+                    label: label.clone(),
+                }),
+            })
+            .collect()
+    }
+
+    fn link(&self, spec: &ComponentSpec) -> Result<ServicePre<GuestState>, BuildError> {
+        let wasm = std::fs::read(&spec.source).map_err(|source| BuildError::Source {
+            component: spec.id.clone(),
+            path: spec.source.clone(),
+            source,
+        })?;
+        let compiled = self.engine.load(&wasm, &self.cache);
+        let component = compiled.map_err(|source| BuildError::Compile {
+            component: spec.id.clone(),
+            source: source.into(),
+        })?;
+        self.linker
+            .instantiate_pre(&component)
+            .and_then(ServicePre::new)
+            .map_err(|source| BuildError::Interfaces {
+                component: spec.id.clone(),
+                source: source.into(),
+            })
+    }
+}

@@ -1,0 +1,37 @@
+//! The `[service]` settings.
+
+use std::time::Duration;
+
+/// Limits of calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Longest time that a call may take, whatever it asks for. Default: 30 s.
+    pub max_timeout: Duration,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self {
+            max_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A setting of `[service]` that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceConfigError {
+    /// No call could ever be answered.
+    #[error("service.max_timeout is 0; at least 1 ms is needed")]
+    MaxTimeout,
+}
+
+impl ServiceConfig {
+    /// Every setting that cannot be used.
+    pub fn validate(&self) -> Vec<ServiceConfigError> {
+        if self.max_timeout.is_zero() {
+            vec![ServiceConfigError::MaxTimeout]
+        } else {
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The leader's task: brings the results that a call owes, also to itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::call::Call;
+use super::error::InferError;
+use crate::batch::{Inferred, Pending};
+use crate::inference::InputError;
+use crate::results::collapse::Obligation;
+use crate::results::store::StoredResult;
+
+/// What all who wait for a result get.
+pub(super) type Answer = Result<Computed, InferError>;
+
+/// A result and what bringing it took.
+#[derive(Clone, Debug)]
+pub(super) struct Computed {
+    pub(super) result: StoredResult,
+    /// Whether the leader was allowed to keep it.
+    pub(super) is_stored: bool,
+    /// When the model began.
+    pub(super) started: Instant,
+    /// How long the run took.
+    pub(super) ran: Duration,
+}
+
+impl Computed {
+    /// A result that another leader stored a moment ago.
+    pub(super) fn stored(result: StoredResult, now: Instant) -> Self {
+        Self {
+            result,
+            is_stored: true,
+            started: now,
+            ran: Duration::ZERO,
+        }
+    }
+}
+
+/// An input whose result is owed.
+#[derive(Debug)]
+pub(super) struct Led {
+    pub(super) distinct: usize,
+    pub(super) obligation: Obligation<Answer>,
+}
+
+/// Tokenises, queues and waits for the model. However it ends, every obligation is fulfilled,
+/// given back or dropped, which gives it back too.
+pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
+    let Some((led, ids)) = tokenise(&call, led).await else {
+        return;
+    };
+    let (led, ids): (Vec<_>, Vec<_>) = led
+        .into_iter()
+        .zip(ids)
+        .filter(|(led, _)| !led.obligation.is_abandoned())
+        .unzip();
+    match call.model.pool.submit(ids, Instant::now(), call.deadline) {
+        Err(error) => {
+            for led in led {
+                led.obligation.give_back(Err(error.clone().into()));
+            }
+        }
+        Ok(pending) => {
+            let pairs = led.into_iter().zip(pending);
+            let mut finishing: FuturesUnordered<_> = pairs
+                .map(|(led, pending)| finish(&call, led, pending))
+                .collect();
+            while finishing.next().await.is_some() {}
+        }
+    }
+}
+
+/// The ids of every input, or `None` if one of them was refused: the call fails then, and the
+/// others are not worth a model run to anybody but their followers, who get the duty.
+async fn tokenise(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Vec<u32>>)> {
+    let _permit = call.service.tokenising.acquire().await.ok()?;
+    let shared = Arc::clone(call);
+    let encode = move || {
+        let encoded: Vec<_> = led
+            .iter()
+            .map(|led| encode(&shared, led.distinct))
+            .collect();
+        (led, encoded)
+    };
+    // A panic drops the obligations, which gives them back.
+    let (led, encoded) = tokio::task::spawn_blocking(encode).await.ok()?;
+    if encoded.iter().all(Result::is_ok) {
+        return Some((led, encoded.into_iter().flatten().collect()));
+    }
+    for (led, encoded) in led.into_iter().zip(encoded) {
+        if let Err(error) = encoded {
+            led.obligation.fulfil(Err(error.into()));
+        }
+    }
+    None
+}
+
+fn encode(call: &Call, distinct: usize) -> Result<Vec<u32>, InputError> {
+    let input = call.input(distinct).bytes();
+    call.model.tokenizer.encode(input, call.request.truncate)
+}
+
+/// Waits for one result. Work that nobody waits for is taken back, unless it is in a run already:
+/// then its result is paid for and is kept.
+async fn finish(call: &Call, led: Led, mut pending: Pending) {
+    let outcome = tokio::select! {
+        biased;
+        outcome = pending.outcome() => outcome,
+        () = led.obligation.abandoned() => match pending.cancel() {
+            None => return,
+            Some(mut running) => running.outcome().await,
+        },
+    };
+    match outcome {
+        Ok(inferred) => {
+            let computed = keep(call, &led, inferred);
+            led.obligation.fulfil(Ok(computed));
+        }
+        Err(error) => {
+            let error = InferError::from(error);
+            if error.is_the_leaders_alone() {
+                led.obligation.give_back(Err(error));
+            } else {
+                led.obligation.fulfil(Err(error));
+            }
+        }
+    }
+}
+
+/// Stores a result, before the flight ends: whoever finds no flight finds the result.
+fn keep(call: &Call, led: &Led, inferred: Inferred) -> Computed {
+    let result = StoredResult {
+        vector: inferred.vector,
+        tokens: inferred.tokens,
+        cost_us: micros(inferred.cost),
+    };
+    if call.request.store {
+        call.service
+            .store
+            .insert(led.obligation.key(), result.clone());
+    }
+    Computed {
+        result,
+        is_stored: call.request.store,
+        started: inferred.started,
+        ran: inferred.ran,
+    }
+}
+
+/// Microseconds as the protocol carries them; more than an hour is an hour.
+pub(super) fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}

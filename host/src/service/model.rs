@@ -1,0 +1,79 @@
+//! A model that serves.
+
+use std::io;
+use std::path::Path;
+
+use brink_protocol::ModelInfo;
+
+use crate::batch::{BatchConfig, BatchMetrics, BatchPool, PoolOptions};
+use crate::inference::{
+    Backend, Device, InferenceConfig, ModelError, ModelFiles, Runtime, SessionError, Tokenizer,
+    TokenizerError, open_sessions,
+};
+
+/// A model's tokenizer and sessions.
+#[derive(Debug)]
+pub struct Model {
+    /// What edges are told.
+    pub info: ModelInfo,
+    /// Text to ids.
+    pub tokenizer: Tokenizer,
+    /// The device that really runs it.
+    pub device: Device,
+    /// Ids to vectors.
+    pub pool: BatchPool,
+}
+
+/// Why a model does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder is wrong.
+    #[error(transparent)]
+    Files(#[from] ModelError),
+    /// Its tokenizer is.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The runtime does not run it.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The system gives no thread.
+    #[error("no thread for a session")]
+    Thread(#[source] io::Error),
+}
+
+impl Model {
+    /// Opens a model folder: reads, hashes, loads and warms. Takes a second or more; not for a
+    /// thread that serves.
+    pub fn open(
+        runtime: &Runtime,
+        folder: &Path,
+        inference: &InferenceConfig,
+        batch: &BatchConfig,
+        metrics: &BatchMetrics,
+    ) -> Result<Self, OpenError> {
+        let files = ModelFiles::read(folder)?;
+        let tokenizer = Tokenizer::load(&files)?;
+        let opened = open_sessions(runtime, &files, inference)?;
+        let info = files.info();
+        tracing::info!(
+            model = info.name,
+            digest = %info.digest,
+            device = %opened.device,
+            sessions = opened.sessions.len(),
+            "a model is ready"
+        );
+        let options = PoolOptions {
+            limits: batch.limits(opened.device),
+            idle_shrink_after: inference.idle_shrink_after,
+            metrics: metrics.for_model(&info.name, opened.device),
+        };
+        let sessions = opened.sessions.into_iter();
+        let backends = sessions.map(|session| Box::new(session) as Box<dyn Backend>);
+        Ok(Self {
+            info,
+            tokenizer,
+            device: opened.device,
+            pool: BatchPool::start(backends.collect(), options).map_err(OpenError::Thread)?,
+        })
+    }
+}

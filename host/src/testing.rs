@@ -1,0 +1,219 @@
+//! A small service for tests: a tokenizer of a hundred words and a backend that does as it is told.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use brink_cache::key::Task;
+use brink_cache::{ModelDigest, Scope};
+use brink_protocol::{EmbedRequest, Input, ModelInfo};
+use bytes::Bytes;
+use prometheus_client::registry::Registry;
+
+use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, PoolOptions};
+use crate::inference::{Backend, BackendError, Device, TokenLimits, Tokenizer, Vector};
+use crate::results::{CacheItems, ResultsConfig};
+use crate::service::{InferService, Model, ServiceConfig};
+
+/// The model's name.
+pub(crate) const MODEL: &str = "words";
+/// The model's digest.
+pub(crate) const DIGEST: ModelDigest = ModelDigest([7; 32]);
+/// Most tokens of an input.
+pub(crate) const MAX_TOKENS: u32 = 16;
+/// The model fails on this word.
+pub(crate) const POISON: &str = "w99";
+/// Ids before that of `w0`.
+const SPECIAL: u32 = 4;
+
+/// What the backend was asked to compute, one entry per item.
+pub(crate) type Computed = Arc<Mutex<Vec<Vec<u32>>>>;
+
+/// A service with the means to watch and to stop it.
+pub(crate) struct Harness {
+    pub(crate) service: InferService,
+    pub(crate) computed: Computed,
+    /// Every run waits for a word; dropping it lets all pass.
+    pub(crate) gate: Option<mpsc::Sender<()>>,
+    pub(crate) registry: Registry,
+}
+
+struct Words {
+    computed: Computed,
+    gate: mpsc::Receiver<()>,
+}
+
+impl Backend for Words {
+    fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vector>, BackendError> {
+        let items = batch.iter().map(|ids| ids.to_vec());
+        lock(&self.computed).extend(items);
+        let _ = self.gate.recv();
+        let poison = SPECIAL + 99;
+        if batch.iter().any(|ids| ids.contains(&poison)) {
+            return Err(BackendError::NotFinite);
+        }
+        Ok(batch.iter().map(|ids| bytes(ids)).collect())
+    }
+
+    fn shrink(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn lock(computed: &Computed) -> std::sync::MutexGuard<'_, Vec<Vec<u32>>> {
+    computed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bytes(ids: &[u32]) -> Bytes {
+    ids.iter().flat_map(|id| id.to_le_bytes()).collect()
+}
+
+/// The vector that the backend gives for a text of words `wN`.
+pub(crate) fn vector(text: &str) -> Bytes {
+    let word = |word: &str| SPECIAL + word[1..].parse::<u32>().expect("a word is w and a number");
+    let ids = [1].into_iter().chain(text.split(' ').map(word)).chain([2]);
+    bytes(&ids.collect::<Vec<_>>())
+}
+
+/// A call for texts, with a minute to live.
+pub(crate) fn request<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> EmbedRequest {
+    let inputs = texts.into_iter().map(|text| Input::Text(text.into()));
+    EmbedRequest {
+        request_id: "test".to_owned(),
+        scope: Scope::Public,
+        model: MODEL.to_owned(),
+        digest: DIGEST,
+        truncate: false,
+        look_up: true,
+        store: true,
+        timeout_ms: 60_000,
+        inputs: inputs.collect(),
+    }
+}
+
+/// Settings that tests vary.
+pub(crate) struct Options {
+    pub(crate) limits: BatchLimits,
+    pub(crate) results: ResultsConfig,
+    /// Whether runs wait at the gate.
+    pub(crate) gated: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: BatchConfig::default().limits(Device::Cpu),
+            results: ResultsConfig::default(),
+            gated: false,
+        }
+    }
+}
+
+impl Harness {
+    pub(crate) fn new(options: Options) -> Self {
+        let mut registry = Registry::default();
+        let metrics = BatchMetrics::register(&mut registry).for_model(MODEL, Device::Cpu);
+        let (gate, receiver) = mpsc::channel();
+        let computed = Computed::default();
+        let backend = Words {
+            computed: Arc::clone(&computed),
+            gate: receiver,
+        };
+        let pool = PoolOptions {
+            limits: options.limits,
+            idle_shrink_after: Duration::from_secs(60),
+            metrics,
+        };
+        let model = Model {
+            info: info(),
+            tokenizer: tokenizer(),
+            device: Device::Cpu,
+            pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+        };
+        let items = CacheItems::register(&mut registry);
+        let config = ServiceConfig {
+            max_timeout: Duration::from_secs(60),
+        };
+        let service = InferService::new(vec![model], options.results, config, items);
+        Self {
+            service: service.expect("one name"),
+            computed,
+            gate: options.gated.then_some(gate),
+            registry,
+        }
+    }
+
+    /// Items that the backend was asked for so far.
+    pub(crate) fn computed_items(&self) -> usize {
+        lock(&self.computed).len()
+    }
+
+    /// Returns when the backend has been asked for so many items.
+    pub(crate) async fn until_computed(&self, items: usize) {
+        while self.computed_items() < items {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns when so many tokens wait in the queue.
+    pub(crate) async fn until_metric(&self, line: &str) {
+        while !self.metrics().lines().any(|shown| shown == line) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// All metrics, as `/metrics` shows them.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a string takes all");
+        text
+    }
+}
+
+fn info() -> ModelInfo {
+    ModelInfo {
+        name: MODEL.to_owned(),
+        digest: DIGEST,
+        task: Task::Embed,
+        dimensions: 4,
+        max_tokens: MAX_TOKENS,
+        vocabulary: SPECIAL + 100,
+        created: 1,
+        owned_by: "tests".to_owned(),
+    }
+}
+
+/// Words `w0` to `w99`, between `[CLS]` (1) and `[SEP]` (2).
+fn tokenizer() -> Tokenizer {
+    let words = (0..100).map(|word| (format!("w{word}"), word + SPECIAL));
+    let special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+        .map(str::to_owned)
+        .into_iter()
+        .zip(0..);
+    let vocabulary: serde_json::Map<_, _> = special
+        .chain(words)
+        .map(|(word, id)| (word, id.into()))
+        .collect();
+    let special = |name, id: u32| serde_json::json!({"id": name, "ids": [id], "tokens": [name]});
+    let file = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                       {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"[CLS]": special("[CLS]", 1), "[SEP]": special("[SEP]", 2)},
+        },
+        "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary},
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("tokenizer.json");
+    std::fs::write(&path, file.to_string()).expect("a writable folder");
+    let limits = TokenLimits {
+        max_tokens: MAX_TOKENS,
+        vocabulary: SPECIAL + 100,
+    };
+    Tokenizer::from_file(&path, limits).expect("a tokenizer")
+}

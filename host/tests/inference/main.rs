@@ -1,0 +1,231 @@
+//! The real model through the whole service, against a float64 reference.
+//!
+//! Needs what `cargo xtask setup` makes; see [`files`] for where it is looked for.
+
+mod files;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use brink_cache::Scope;
+use brink_host::batch::{BatchConfig, BatchMetrics};
+use brink_host::inference::{
+    Backend, Device, DeviceChoice, InferenceConfig, ModelFiles, Runtime, TokenLimits, Tokenizer,
+    open_sessions,
+};
+use brink_host::results::{CacheItems, ResultsConfig};
+use brink_host::service::{InferService, Model, ServiceConfig};
+use brink_protocol::{EmbedAnswer, EmbedReply, EmbedRequest, FaultCode, Input};
+use prometheus_client::registry::Registry;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+/// Twelve sentences and their vectors, from a float64 forward pass over the same weights.
+#[derive(Deserialize)]
+struct Reference {
+    sentences: Vec<String>,
+    #[serde(rename = "emb")]
+    vectors: Vec<Vec<f64>>,
+}
+
+static REFERENCE: LazyLock<Reference> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../fixtures/minilm_reference.json")).expect("a fixture")
+});
+
+/// One service for all tests: opening a session takes most of their time.
+static SERVICE: LazyLock<InferService> = LazyLock::new(|| {
+    let mut registry = Registry::default();
+    let runtime = Runtime::load(&files::onnxruntime()).expect("ONNX Runtime");
+    let inference = InferenceConfig {
+        device: DeviceChoice::Cpu,
+        ..InferenceConfig::default()
+    };
+    let metrics = BatchMetrics::register(&mut registry);
+    let model = Model::open(
+        &runtime,
+        &files::model(),
+        &inference,
+        &BatchConfig::default(),
+        &metrics,
+    );
+    let items = CacheItems::register(&mut registry);
+    InferService::new(
+        vec![model.expect("the model")],
+        ResultsConfig::default(),
+        ServiceConfig::default(),
+        items,
+    )
+    .expect("one model")
+});
+
+/// A call that asks the model, whatever is stored.
+fn request(inputs: Vec<Input>, truncate: bool) -> EmbedRequest {
+    let model = &SERVICE.catalog().models[0];
+    EmbedRequest {
+        request_id: "test".to_owned(),
+        scope: Scope::Public,
+        model: model.name.clone(),
+        digest: model.digest,
+        truncate,
+        look_up: false,
+        store: false,
+        timeout_ms: 30_000,
+        inputs,
+    }
+}
+
+fn texts<S: AsRef<str>>(texts: &[S]) -> Vec<Input> {
+    texts
+        .iter()
+        .map(|text| Input::Text(text.as_ref().to_owned()))
+        .collect()
+}
+
+async fn try_embed(inputs: Vec<Input>, truncate: bool) -> EmbedReply {
+    SERVICE.embed(request(inputs, truncate)).await
+}
+
+async fn embed(inputs: Vec<Input>) -> EmbedAnswer {
+    try_embed(inputs, false).await.expect("an answer")
+}
+
+fn numbers(answer: &EmbedAnswer, index: usize) -> Vec<f64> {
+    let bytes = answer.items[index].vector.chunks_exact(4);
+    let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
+    bytes.map(|bytes| f64::from(number(bytes))).collect()
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[tokio::test]
+async fn vectors_equal_the_float64_reference() {
+    let answer = embed(texts(&REFERENCE.sentences)).await;
+    for (index, expected) in REFERENCE.vectors.iter().enumerate() {
+        let vector = numbers(&answer, index);
+        assert_eq!(vector.len(), 384);
+        let cosine = cosine(&vector, expected);
+        assert!(cosine >= 0.99999, "sentence {index}: {cosine}");
+        assert!(answer.items[index].cost_us > 0);
+    }
+}
+
+#[tokio::test]
+async fn token_arrays_equal_their_text() {
+    let files = ModelFiles::read(&files::model()).expect("the model");
+    let limits = TokenLimits {
+        max_tokens: files.manifest.max_tokens,
+        vocabulary: files.manifest.vocabulary,
+    };
+    let tokenizer = Tokenizer::from_file(&files.tokenizer, limits).expect("a tokenizer");
+    let sentence = &REFERENCE.sentences[10];
+    let ids = tokenizer
+        .encode(Input::Text(sentence.clone()).bytes(), false)
+        .expect("ids");
+    let bare = ids[1..ids.len() - 1].to_vec();
+    let inputs = vec![
+        Input::Text(sentence.clone()),
+        Input::Tokens(bare),
+        Input::Tokens(ids),
+    ];
+    let answer = embed(inputs).await;
+    for index in 1..3 {
+        assert_eq!(answer.items[index].tokens, answer.items[0].tokens);
+        assert!(cosine(&numbers(&answer, index), &numbers(&answer, 0)) >= 0.999999);
+    }
+}
+
+#[tokio::test]
+async fn long_inputs_are_refused_with_the_numbers_and_cut_only_if_asked() {
+    // Each "cat" is one token; the model adds two.
+    let fits = "cat ".repeat(254);
+    let long = "cat ".repeat(255);
+    assert_eq!(embed(texts(&[&fits])).await.items[0].tokens, 256);
+
+    let fault = try_embed(texts(&["short", &long]), false)
+        .await
+        .expect_err("too long");
+    assert_eq!((fault.code, fault.item), (FaultCode::InputTooLong, Some(1)));
+    assert_eq!(
+        fault.message,
+        "the input has 257 tokens; the model takes at most 256"
+    );
+
+    let cut = try_embed(texts(&[&long]), true).await.expect("it was cut");
+    assert_eq!(cut.items[0].tokens, 256);
+    assert!(
+        cosine(
+            &numbers(&cut, 0),
+            &numbers(&embed(texts(&[&fits])).await, 0)
+        ) >= 0.999999
+    );
+}
+
+#[tokio::test]
+async fn batch_mates_do_not_change_a_vector() {
+    let alone = embed(texts(&REFERENCE.sentences[..1])).await;
+    let mates: Vec<String> = (1..10)
+        .map(|words| "The cat sat outside ".repeat(words))
+        .collect();
+    let mut inputs = texts(&REFERENCE.sentences[..1]);
+    inputs.extend(texts(&mates));
+    inputs.extend(texts(&REFERENCE.sentences[1..]));
+    let together = embed(inputs).await;
+    let cosine = cosine(&numbers(&alone, 0), &numbers(&together, 0));
+    assert!(cosine >= 0.999999, "{cosine}");
+}
+
+#[test]
+fn session_that_gave_memory_back_goes_on() {
+    let runtime = Runtime::load(&files::onnxruntime()).expect("ONNX Runtime");
+    let files = ModelFiles::read(&files::model()).expect("the model");
+    let config = InferenceConfig {
+        device: DeviceChoice::Cpu,
+        sessions: Some(1),
+        ..InferenceConfig::default()
+    };
+    let mut opened = open_sessions(&runtime, &files, &config).expect("a session");
+    let session = &mut opened.sessions[0];
+    let batch = [[101u32, 4937, 102].as_slice(); 64];
+    let before = session.run(&batch).expect("vectors");
+    session.shrink().expect("memory is given back");
+    assert_eq!(session.run(&batch).expect("vectors"), before);
+}
+
+#[tokio::test]
+async fn device_that_really_runs_is_reported() {
+    let status = &SERVICE.status()[0];
+    assert_eq!((status.device, status.ready), (Device::Cpu, true));
+}
+
+/// On a machine or with a library that has no CUDA, asking for it by name is an error at start,
+/// and leaving the choice is not.
+#[tokio::test]
+async fn explicit_device_that_is_absent_is_an_error_and_auto_falls_back() {
+    let runtime = Runtime::load(&files::onnxruntime()).expect("ONNX Runtime");
+    let open = |device| {
+        let inference = InferenceConfig {
+            device,
+            sessions: Some(1),
+            ..InferenceConfig::default()
+        };
+        let metrics = BatchMetrics::register(&mut Registry::default());
+        Model::open(
+            &runtime,
+            &files::model(),
+            &inference,
+            &BatchConfig::default(),
+            &metrics,
+        )
+    };
+    let auto = open(DeviceChoice::Auto).expect("some device");
+    if auto.device == Device::Cpu {
+        let error = open(DeviceChoice::Cuda(0)).expect_err("there is no CUDA");
+        assert!(error.to_string().contains("cuda:0"), "{error}");
+    }
+    auto.pool
+        .drain(Instant::now() + Duration::from_secs(5))
+        .await;
+}
