@@ -1,10 +1,24 @@
-//! The native host of Brink.
+//! The native host of Brink: runs Spin components, and computes what they lack.
+//!
+//! ```text
+//!  main -> application -> server -> guest (components) --in process--> api
+//!                                                                       |
+//!                                       service -> results, batch -> inference
+//! ```
+//!
+//! Modules use those below them only. `ort` is named only under [`inference`], `wasmtime` only
+//! under [`guest`], `moka` only in [`results`] and `guest::keyvalue`.
 
 pub mod api;
+pub mod application;
 pub mod batch;
+pub mod cli;
+pub mod config;
 pub mod guest;
 pub mod inference;
+pub mod logging;
 pub mod results;
+pub mod server;
 pub mod service;
 #[cfg(test)]
 mod testing;

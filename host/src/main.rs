@@ -1,2 +1,124 @@
-//! Placeholder.
-fn main() {}
+//! The program `brink`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use brink_host::application::{Edge, Files, Running, start};
+use brink_host::cli::{Check, Cli, Command, variables};
+use brink_host::config::Settings;
+use brink_host::guest::{Manifest, Overrides};
+use brink_host::logging;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(up) => {
+            let edge = Edge {
+                manifest: up.manifest.clone(),
+                variables: variables(&up.variables),
+                store: None,
+            };
+            serve(up.settings()?, &up.files.files(), Some(edge))
+        }
+        Command::Host(host) => serve(host.settings()?, &host.files.files(), None),
+        Command::Check(options) => check(&options),
+    }
+}
+
+fn serve(settings: Settings, files: &Files, edge: Option<Edge>) -> Result<()> {
+    let _log = logging::start(settings.log);
+    runtime(&settings)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let running = tokio::select! {
+            running = start(settings, files, edge) => running?,
+            () = signals.next() => return Ok(()),
+        };
+        signals.next().await;
+        tracing::info!("draining; a second signal ends at once");
+        tokio::select! {
+            drained = drain(running) => drained,
+            () = signals.next() => anyhow::bail!("ended by a second signal before the drain was over"),
+        }
+    })
+}
+
+async fn drain(running: Running) -> Result<()> {
+    let cut = running.shut_down().await?;
+    anyhow::ensure!(
+        cut == 0,
+        "{cut} connections were cut off: they outlived server.drain_timeout_ms"
+    );
+    tracing::info!("drained");
+    Ok(())
+}
+
+fn runtime(settings: &Settings) -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if settings.server.worker_threads > 0 {
+        builder.worker_threads(settings.server.worker_threads);
+    }
+    builder
+        .enable_all()
+        .build()
+        .context("no threads for the server")
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn check(options: &Check) -> Result<()> {
+    options.common.settings()?;
+    let variables = variables(&options.variables);
+    let overrides = Overrides {
+        variables: &variables,
+        env: &|name| std::env::var(name).ok(),
+    };
+    let manifest = Manifest::load(&options.manifest, &overrides)?;
+    println!(
+        "settings and manifest are in order: application {}, {} route(s), {} component(s)",
+        manifest.name,
+        manifest.routes.len(),
+        manifest.components.len()
+    );
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the program's last word")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}

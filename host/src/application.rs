@@ -1,0 +1,252 @@
+//! Puts the parts together: `brink up` and `brink host`, from settings to a drained end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::batch::BatchMetrics;
+use crate::config::Settings;
+use crate::guest::keyvalue::{KeyValue, MemoryStore, Stores};
+use crate::guest::{GuestHost, GuestParts, LocalUpstream, Manifest, Overrides};
+use crate::inference::Runtime;
+use crate::results::CacheItems;
+use crate::server::{
+    Admin, Answer, GuestMetrics, Guests, HttpMetrics, Limited, Observed, Purpose, Routes, bind,
+    serve,
+};
+use crate::service::{InferService, Model};
+
+/// Where the files are that a host needs.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The folder with one folder per model.
+    pub models: PathBuf,
+    /// The ONNX Runtime library.
+    pub onnxruntime: PathBuf,
+}
+
+/// The components to run.
+pub struct Edge {
+    /// The Spin manifest.
+    pub manifest: PathBuf,
+    /// Values of application variables, by name.
+    pub variables: BTreeMap<String, String>,
+    /// The store behind the label `default`; `None` keeps one in memory.
+    pub store: Option<Arc<dyn KeyValue>>,
+}
+
+/// A host that listens. Dropping it does not stop it: [`shut_down`](Self::shut_down) does.
+pub struct Running {
+    /// Where clients connect: the gateway under `up`, the inference API otherwise.
+    pub address: SocketAddr,
+    /// Where health and metrics are.
+    pub admin_address: SocketAddr,
+    settings: Settings,
+    service: InferService,
+    guests: Option<GuestHost>,
+    drain: CancellationToken,
+    main: JoinHandle<usize>,
+    admin: JoinHandle<usize>,
+    admin_drain: CancellationToken,
+}
+
+/// Starts the inference host, and the components in front of it if there is an `edge`.
+///
+/// Listeners are bound first, so that an address in use is told before models are loaded.
+pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Result<Running> {
+    let server = settings.server;
+    let (address, purpose) = match edge {
+        Some(_) => (
+            server.listen,
+            Purpose {
+                what: "the gateway",
+                setting: "--listen (server.listen)",
+            },
+        ),
+        None => (
+            server.inference_listen,
+            Purpose {
+                what: "the inference host",
+                setting: "--listen (server.inference_listen)",
+            },
+        ),
+    };
+    let listener = bind(address, purpose).await?;
+    let admin_purpose = Purpose {
+        what: "the admin pages",
+        setting: "--admin-listen (server.admin_listen)",
+    };
+    let admin_listener = bind(server.admin_listen, admin_purpose).await?;
+
+    let mut registry = Registry::default();
+    let items = CacheItems::register(&mut registry);
+    let http = HttpMetrics::register(&mut registry, items.clone());
+    let batches = BatchMetrics::register(&mut registry);
+    let service = open_service(&settings, files, items, batches).await?;
+    let guests = match edge {
+        Some(edge) => Some(open_edge(&settings, edge, &service).await?),
+        None => None,
+    };
+    if let Some(guests) = &guests {
+        registry.register_collector(Box::new(GuestMetrics(guests.clone())));
+    }
+    let drain = CancellationToken::new();
+    let admin_drain = CancellationToken::new();
+    let pages = Admin::new(registry, service.clone(), drain.clone()).router();
+    let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let main = match &guests {
+        Some(guests) => listen(listener, &settings, http, Guests(guests.clone()), &drain),
+        None => listen(
+            listener,
+            &settings,
+            http,
+            Routes(api::router(service.clone())),
+            &drain,
+        ),
+    };
+    let admin = tokio::spawn(serve(
+        admin_listener,
+        server.connections,
+        Routes(pages),
+        admin_drain.clone(),
+    ));
+    tracing::info!(%address, admin = %admin_address, "ready");
+    Ok(Running {
+        address,
+        admin_address,
+        settings,
+        service,
+        guests,
+        drain,
+        main,
+        admin,
+        admin_drain,
+    })
+}
+
+fn listen(
+    listener: TcpListener,
+    settings: &Settings,
+    metrics: HttpMetrics,
+    answer: impl Answer,
+    drain: &CancellationToken,
+) -> JoinHandle<usize> {
+    let limited = Limited::new(answer, settings.server.max_in_flight);
+    let observed = Observed::new(limited, metrics);
+    tokio::spawn(serve(
+        listener,
+        settings.server.connections,
+        observed,
+        drain.clone(),
+    ))
+}
+
+impl Running {
+    /// Stops accepting, lets everything that was accepted end, and returns how many connections
+    /// were cut off at `server.drain_timeout_ms`.
+    pub async fn shut_down(self) -> Result<usize> {
+        let deadline = Instant::now() + self.settings.server.connections.drain_timeout;
+        self.drain.cancel();
+        let cut = self.main.await.context("the listener's task ended early")?;
+        if let Some(guests) = &self.guests {
+            guests.quiesce(deadline).await;
+        }
+        self.service.shutdown(deadline).await;
+        // Last, so that an operator can watch the drain.
+        self.admin_drain.cancel();
+        self.admin
+            .await
+            .context("the admin listener's task ended early")?;
+        Ok(cut)
+    }
+}
+
+async fn open_service(
+    settings: &Settings,
+    files: &Files,
+    items: CacheItems,
+    batches: BatchMetrics,
+) -> Result<InferService> {
+    let (inference, batch) = (settings.inference.clone(), settings.batch.clone());
+    let files = files.clone();
+    // Loading reads and hashes hundreds of megabytes: not on a thread that serves.
+    let open = move || -> Result<Vec<Model>> {
+        let runtime = Runtime::load(&files.onnxruntime)?;
+        let mut models = Vec::new();
+        for folder in model_folders(&files.models)? {
+            tracing::info!(folder = %folder.display(), "loading a model");
+            let model = Model::open(&runtime, &folder, &inference, &batch, &batches);
+            models.push(model.with_context(|| format!("the model in {}", folder.display()))?);
+        }
+        Ok(models)
+    };
+    let models = tokio::task::spawn_blocking(open).await??;
+    Ok(InferService::new(
+        models,
+        settings.results.clone(),
+        settings.service.clone(),
+        items,
+    )?)
+}
+
+/// Every folder that holds a `model.toml`, by name.
+fn model_folders(models: &Path) -> Result<Vec<PathBuf>> {
+    let advice = || {
+        format!(
+            "no models in {}: run `cargo xtask setup`, or name their folder with --models",
+            models.display()
+        )
+    };
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(models).with_context(advice)? {
+        let folder = entry?.path();
+        if folder.join("model.toml").is_file() {
+            folders.push(folder);
+        }
+    }
+    anyhow::ensure!(!folders.is_empty(), advice());
+    folders.sort();
+    Ok(folders)
+}
+
+async fn open_edge(settings: &Settings, edge: Edge, service: &InferService) -> Result<GuestHost> {
+    let overrides = Overrides {
+        variables: &edge.variables,
+        env: &|name| std::env::var(name).ok(),
+    };
+    let manifest = Manifest::load(&edge.manifest, &overrides)?;
+    let folder = edge.manifest.parent().unwrap_or(Path::new("")).to_owned();
+    let store = edge
+        .store
+        .unwrap_or_else(|| Arc::new(MemoryStore::new(settings.key_value_bytes)));
+    let inference = settings.server.inference_listen;
+    let upstreams = vec![LocalUpstream::new(
+        inference.to_string(),
+        tower::ServiceExt::map_request(
+            api::router(service.clone()),
+            |request: http::Request<_>| request.map(axum::body::Body::new),
+        ),
+    )];
+    let parts = GuestParts {
+        config: settings.guest.clone(),
+        folder,
+        stores: Stores::new().with("default", store),
+        upstreams,
+    };
+    let guests = GuestHost::build(manifest, parts).await;
+    guests.with_context(|| {
+        format!(
+            "the application in {} does not start",
+            edge.manifest.display()
+        )
+    })
+}

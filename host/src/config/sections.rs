@@ -1,0 +1,230 @@
+//! The sections of the settings file: name, default and range of every setting.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use toml::Value;
+
+use super::reader::{Reader, Section};
+use super::{Level, LogConfig};
+use crate::batch::BatchConfig;
+use crate::guest::{BodyLimits, GuestConfig, OutboundConfig};
+use crate::inference::{DeviceChoice, InferenceConfig};
+use crate::results::ResultsConfig;
+use crate::server::{ConnectionLimits, ServerConfig};
+use crate::service::ServiceConfig;
+
+/// Longest time that any setting may name, in milliseconds: a day.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const MIB: u64 = 1 << 20;
+/// Largest memory that any setting may name, in MiB: a tebibyte.
+const MAX_MIB: u64 = 1 << 20;
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn milliseconds(section: &mut Section<'_>, key: &str, default: Duration) -> Duration {
+    section.duration(key, default, 1..=DAY_MS)
+}
+
+pub(super) fn server(reader: &mut Reader) -> ServerConfig {
+    let mut section = reader.section("server");
+    ServerConfig {
+        listen: section.address("listen", loopback(3000)),
+        admin_listen: section.address("admin_listen", loopback(3001)),
+        inference_listen: section.address("inference_listen", loopback(3002)),
+        worker_threads: section.integer("worker_threads", 0, 0..=1024),
+        max_in_flight: section.integer("max_in_flight", 2048, 1..=100_000),
+        connections: ConnectionLimits {
+            max_connections: section.integer("max_connections", 10_000, 1..=1_000_000),
+            header_timeout: milliseconds(
+                &mut section,
+                "header_timeout_ms",
+                Duration::from_secs(30),
+            ),
+            max_header_bytes: section.integer("max_header_bytes", 64 << 10, (8 << 10)..=(1 << 20)),
+            max_h2_streams: section.integer("max_h2_streams", 128, 1..=10_000),
+            drain_timeout: milliseconds(&mut section, "drain_timeout_ms", Duration::from_secs(30)),
+        },
+    }
+}
+
+pub(super) fn guest(reader: &mut Reader) -> GuestConfig {
+    let default = GuestConfig::default();
+    let mut section = reader.section("guest");
+    let memory_mib = (default.max_memory_bytes as u64) / MIB;
+    let max_instances = section.integer("max_instances", default.max_instances, 1..=10_000);
+    let config = GuestConfig {
+        max_instances,
+        max_idle: section.integer("max_idle", default.max_idle, 0..=10_000),
+        max_uses: section.integer("max_uses", default.max_uses, 1..=1_000_000_000),
+        idle_timeout: milliseconds(&mut section, "idle_timeout_ms", default.idle_timeout),
+        max_memory_bytes: section.integer::<usize>("max_memory_mib", memory_mib as usize, 2..=4096)
+            << 20,
+        request_timeout: milliseconds(&mut section, "request_timeout_ms", Duration::from_secs(35)),
+        response_idle_timeout: milliseconds(
+            &mut section,
+            "response_idle_timeout_ms",
+            default.response_idle_timeout,
+        ),
+        // Work after a response runs in an instance, so there is never more of it than of those.
+        max_background: section
+            .integer("max_background", default.max_background, 1..=10_000)
+            .min(max_instances),
+        background_timeout: milliseconds(
+            &mut section,
+            "background_timeout_ms",
+            default.background_timeout,
+        ),
+        read_ahead_bytes: section.integer(
+            "read_ahead_bytes",
+            default.read_ahead_bytes,
+            0..=(16 << 20),
+        ),
+        cache_dir: section.path("cache_dir"),
+        ..default
+    };
+    drop(section);
+    GuestConfig {
+        request_body: request_body(reader),
+        outbound: outbound(reader, config.outbound),
+        ..config
+    }
+}
+
+fn request_body(reader: &mut Reader) -> BodyLimits {
+    let mut section = reader.section("request_body");
+    BodyLimits {
+        max_bytes: section.integer("max_bytes", 32 * MIB, 1..=(1 << 40)),
+        idle_timeout: milliseconds(&mut section, "idle_timeout_ms", Duration::from_secs(15)),
+        total_timeout: milliseconds(&mut section, "total_timeout_ms", Duration::from_secs(60)),
+    }
+}
+
+fn outbound(reader: &mut Reader, default: OutboundConfig) -> OutboundConfig {
+    let mut section = reader.section("outbound");
+    OutboundConfig {
+        connect_timeout: milliseconds(&mut section, "connect_timeout_ms", default.connect_timeout),
+        first_byte_timeout: milliseconds(
+            &mut section,
+            "first_byte_timeout_ms",
+            default.first_byte_timeout,
+        ),
+        between_bytes_timeout: milliseconds(
+            &mut section,
+            "between_bytes_timeout_ms",
+            default.between_bytes_timeout,
+        ),
+        max_idle_connections: section.integer(
+            "max_idle_connections",
+            default.max_idle_connections,
+            0..=10_000,
+        ),
+        idle_connection_timeout: milliseconds(
+            &mut section,
+            "idle_connection_timeout_ms",
+            default.idle_connection_timeout,
+        ),
+    }
+}
+
+pub(super) fn key_value(reader: &mut Reader) -> u64 {
+    reader
+        .section("key_value")
+        .integer("max_mib", 256u64, 1..=MAX_MIB)
+        * MIB
+}
+
+pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
+    let default = InferenceConfig::default();
+    let mut section = reader.section("inference");
+    let device = section.parsed(
+        "device",
+        DeviceChoice::Auto,
+        Value::String("auto".to_owned()),
+        |text| text.parse().ok(),
+        "\"auto\", \"cpu\", \"cuda\" or \"cuda:N\"",
+    );
+    let sessions = section.integer("sessions", 0, 0..=1024);
+    InferenceConfig {
+        device,
+        sessions: (sessions > 0).then_some(sessions),
+        intra_threads: section.integer("intra_threads", default.intra_threads, 1..=1024),
+        idle_shrink_after: section.duration(
+            "idle_shrink_after_ms",
+            default.idle_shrink_after,
+            100..=DAY_MS,
+        ),
+    }
+}
+
+pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
+    let default = BatchConfig::default();
+    let mut section = reader.section("batch");
+    let items = section.integer("max_batch_items", 0, 0..=65_536);
+    let tokens = section.integer("max_batch_tokens", 0, 0..=(1 << 24));
+    let ratio = section.number("max_padding_ratio", 0.0, 0.0..=1000.0);
+    if ratio > 0.0 && ratio < 1.0 {
+        section.reject(
+            "max_padding_ratio",
+            &format!("is {ratio}; 0 (automatic), or 1 and more, is wanted"),
+        );
+    }
+    BatchConfig {
+        max_batch_items: (items > 0).then_some(items),
+        max_batch_tokens: (tokens > 0).then_some(tokens),
+        max_padding_ratio: (ratio >= 1.0).then_some(ratio),
+        max_queue_delay: section.duration("max_queue_delay_ms", default.max_queue_delay, 0..=500),
+        max_queue_items: section.integer(
+            "max_queue_items",
+            default.max_queue_items,
+            2048..=1_000_000,
+        ),
+        max_queue_tokens: section.integer(
+            "max_queue_tokens",
+            default.max_queue_tokens,
+            (1 << 15)..=(1 << 28),
+        ),
+    }
+}
+
+pub(super) fn results(reader: &mut Reader) -> ResultsConfig {
+    let default = ResultsConfig::default();
+    let mut section = reader.section("results");
+    ResultsConfig {
+        max_bytes: section.integer("max_mib", default.max_bytes / MIB, 0..=MAX_MIB) * MIB,
+        max_follower_wait: milliseconds(
+            &mut section,
+            "max_follower_wait_ms",
+            default.max_follower_wait,
+        ),
+        max_leader_age: milliseconds(&mut section, "max_leader_age_ms", default.max_leader_age),
+        max_flights: section.integer("max_flights", default.max_flights, 2048..=10_000_000),
+    }
+}
+
+pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
+    let default = ServiceConfig::default();
+    let mut section = reader.section("service");
+    ServiceConfig {
+        max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
+    }
+}
+
+pub(super) fn log(reader: &mut Reader) -> LogConfig {
+    let mut section = reader.section("log");
+    LogConfig {
+        json: section.choice("format", false, &[("text", false), ("json", true)]),
+        level: section.choice(
+            "level",
+            Level::Info,
+            &[
+                ("error", Level::Error),
+                ("warn", Level::Warn),
+                ("info", Level::Info),
+                ("debug", Level::Debug),
+            ],
+        ),
+    }
+}

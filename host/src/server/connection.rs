@@ -1,0 +1,171 @@
+//! Accepting connections and speaking HTTP on them, within limits, until told to drain.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// Limits of connections, the same for every listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Most open connections; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// Longest time in which a request's head must have arrived, which also ends idle keep-alive
+    /// connections of HTTP/1.
+    pub header_timeout: Duration,
+    /// Most bytes of a request's head.
+    pub max_header_bytes: usize,
+    /// Most requests in flight on one HTTP/2 connection.
+    pub max_h2_streams: u32,
+    /// How long open requests may take once draining began.
+    pub drain_timeout: Duration,
+}
+
+/// Most header fields in one request; hyper's own default, stated here because it is a limit.
+const MAX_HEADERS: usize = 100;
+
+/// How long to let the system recover when it has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Answers one request. A failure is a response, never an error of the connection.
+pub trait Answer: Clone + Send + Sync + 'static {
+    /// The answer to a request from `client`.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Serves until `drain` is cancelled, then lets open requests end.
+///
+/// Connections that the system accepted before that are served too: from the client's point of view
+/// their requests were accepted. Returns how many connections were cut off at the drain timeout.
+pub async fn serve(
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    answer: impl Answer,
+    drain: CancellationToken,
+) -> usize {
+    let server = Server {
+        limits,
+        answer,
+        slots: Arc::new(Semaphore::new(limits.max_connections)),
+        graceful: GracefulShutdown::new(),
+    };
+    while let Some(slot) = server.free_slot(&drain).await {
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => break,
+            accepted = listener.accept() => server.open(accepted, slot).await,
+        }
+    }
+    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+        let Ok(slot) = server.slots.clone().try_acquire_owned() else {
+            break;
+        };
+        server.open(Ok(accepted), slot).await;
+    }
+    drop(listener);
+    let Server {
+        graceful, slots, ..
+    } = server;
+    let ended = tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await;
+    match ended {
+        Ok(()) => 0,
+        Err(_) => limits.max_connections - slots.available_permits(),
+    }
+}
+
+struct Server<A> {
+    limits: ConnectionLimits,
+    answer: A,
+    slots: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+}
+
+impl<A: Answer> Server<A> {
+    /// A place for one more connection; `None` when draining began first.
+    async fn free_slot(&self, drain: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => None,
+            slot = self.slots.clone().acquire_owned() => slot.ok(),
+        }
+    }
+
+    async fn open(
+        &self,
+        accepted: std::io::Result<(TcpStream, SocketAddr)>,
+        slot: OwnedSemaphorePermit,
+    ) {
+        match accepted {
+            Ok((stream, client)) => {
+                let (limits, answer, watcher) =
+                    (self.limits, self.answer.clone(), self.graceful.watcher());
+                tokio::spawn(async move {
+                    converse(stream, client, limits, answer, watcher).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    client: SocketAddr,
+    limits: ConnectionLimits,
+    answer: impl Answer,
+    watcher: Watcher,
+) {
+    // Without this, head and body of a small answer wait for the client's delayed ACK: 40 ms.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is not available");
+    }
+    let service = service_fn(move |request| {
+        let answer = answer.clone();
+        async move { Ok::<_, Infallible>(answer.answer(request, client).await) }
+    });
+    let builder = http_builder(limits);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection.into_owned()).await {
+        // Clients that leave or never finish their head are everyday.
+        tracing::debug!(%client, error = %error, "a connection ended early");
+    }
+}
+
+fn http_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_bytes)
+        .max_headers(MAX_HEADERS)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.max_h2_streams)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.header_timeout);
+    builder
+}

@@ -1,0 +1,85 @@
+//! The state of component instances, read when metrics are.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::guest::{GuestHost, PoolStats};
+
+/// Collects what the pools count anyway: nothing is counted twice, and nothing on the way of a
+/// request.
+pub struct GuestMetrics(pub GuestHost);
+
+impl std::fmt::Debug for GuestMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GuestMetrics")
+    }
+}
+
+type Reading = fn(&PoolStats) -> &AtomicU64;
+
+/// Counters: name, help, and where the value is.
+const COUNTERS: [(&str, &str, Reading); 6] = [
+    (
+        "brink_guest_requests",
+        "Requests that got an instance",
+        |stats| &stats.requests,
+    ),
+    (
+        "brink_guest_refused",
+        "Requests refused because all instances were busy",
+        |stats| &stats.refused,
+    ),
+    (
+        "brink_guest_timeouts",
+        "Requests whose component sent no head in time",
+        |stats| &stats.timed_out,
+    ),
+    ("brink_guest_traps", "Instances that trapped", |stats| {
+        &stats.trapped
+    }),
+    ("brink_guest_instances_created", "Instances made", |stats| {
+        &stats.created
+    }),
+    (
+        "brink_guest_background_cut",
+        "Work after a response that was cut off",
+        |stats| &stats.background_cut,
+    ),
+];
+
+/// States of an instance.
+const STATES: [(&str, Reading); 3] = [
+    ("busy", |stats| &stats.busy),
+    ("idle", |stats| &stats.idle),
+    ("background", |stats| &stats.background),
+];
+
+impl Collector for GuestMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, help, reading) in COUNTERS {
+            let mut descriptor =
+                encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (component, stats) in self.0.stats() {
+                let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
+                value.encode(descriptor.encode_family(&[("component", component)])?)?;
+            }
+        }
+        let help = "Component instances; those in the background are busy too";
+        let mut descriptor =
+            encoder.encode_descriptor("brink_instances", help, None, MetricType::Gauge)?;
+        for (component, stats) in self.0.stats() {
+            for (state, reading) in STATES {
+                let count = reading(stats).load(Ordering::Relaxed);
+                let value = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+                let labels = [("component", component), ("state", state)];
+                value.encode(descriptor.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! The host's listeners: HTTP on sockets, limits, observation, draining.
+//!
+//! A request's way, outermost first:
+//!
+//! ```text
+//!  connection (head limits, time-outs) -> Observed (id, log line, metrics)
+//!    -> Limited (requests in flight) -> Guests (components) or Routes (the inference API)
+//! ```
+
+mod admin;
+mod connection;
+mod guest_metrics;
+mod guests;
+mod limit;
+mod listener;
+mod metrics;
+mod observe;
+mod refusal;
+mod routes;
+
+use std::net::SocketAddr;
+
+pub use admin::{Admin, Readiness};
+pub use connection::{Answer, ConnectionLimits, serve};
+pub use guest_metrics::GuestMetrics;
+pub use guests::Guests;
+pub use limit::Limited;
+pub use listener::{BindError, Purpose, bind};
+pub use metrics::HttpMetrics;
+pub use observe::Observed;
+pub use refusal::Refusal;
+pub use routes::Routes;
+
+/// `[server]`: listeners and connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// Where health and metrics are.
+    pub admin_listen: SocketAddr,
+    /// Where the inference host listens, or what components call it under `brink up`.
+    pub inference_listen: SocketAddr,
+    /// Threads that serve requests; 0 is one per core.
+    pub worker_threads: usize,
+    /// Most requests answered at once.
+    pub max_in_flight: usize,
+    /// Limits of connections.
+    pub connections: ConnectionLimits,
+}

@@ -1,0 +1,147 @@
+//! One log line, one count and one measured duration per request.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use brink_cache::OutcomeCounts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::connection::Answer;
+use super::metrics::HttpMetrics;
+
+/// The request's id, taken from the client or made here.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How a component tells what happened to a request's items.
+const BRINK_ITEMS: HeaderName = HeaderName::from_static("brink-items");
+/// Longest id taken over from a client, in bytes.
+const MAX_ID: usize = 128;
+
+/// Answers through another answer, and takes note.
+#[derive(Clone)]
+pub struct Observed<A> {
+    inner: A,
+    metrics: HttpMetrics,
+}
+
+impl<A> Observed<A> {
+    /// Observes `inner`.
+    pub fn new(inner: A, metrics: HttpMetrics) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+impl<A: Answer> Answer for Observed<A> {
+    async fn answer(&self, mut request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+        let start = Instant::now();
+        let id = request_id(request.headers_mut());
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+
+        let mut response = self.inner.answer(request, client).await;
+
+        let elapsed = start.elapsed();
+        let status = response.status().as_u16();
+        self.metrics.record(route_label(&path), status, elapsed);
+        let items = response
+            .headers()
+            .get(BRINK_ITEMS)
+            .and_then(|value| value.to_str().ok());
+        if let Some(counts) = items.and_then(OutcomeCounts::parse) {
+            self.metrics.record_edge_items(&counts);
+        }
+        tracing::info!(
+            id = id.to_str().unwrap_or_default(),
+            %client,
+            %method,
+            path = shorten(&path),
+            status,
+            ms = elapsed.as_micros() as f64 / 1000.0,
+            items = items.unwrap_or_default(),
+            "request"
+        );
+        response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+        response
+    }
+}
+
+/// The label of a path: a small, fixed set, since clients choose paths and every label value
+/// costs memory for good.
+fn route_label(path: &str) -> &'static str {
+    match path {
+        "/v1/embeddings" => "/v1/embeddings",
+        "/v1/models" => "/v1/models",
+        _ if path.starts_with("/v1/models/") => "/v1/models/{id}",
+        brink_protocol::EMBED_PATH => brink_protocol::EMBED_PATH,
+        brink_protocol::CATALOG_PATH => brink_protocol::CATALOG_PATH,
+        _ => "other",
+    }
+}
+
+/// The client's id when it is harmless in logs, a new one otherwise; set on the request, so
+/// that a component uses the same.
+fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+    let harmless = |value: &&HeaderValue| {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+        (1..=MAX_ID).contains(&value.len()) && value.as_bytes().iter().all(allowed)
+    };
+    if let Some(id) = headers.get(X_REQUEST_ID).filter(harmless) {
+        return id.clone();
+    }
+    let id = new_id();
+    headers.insert(X_REQUEST_ID, id.clone());
+    id
+}
+
+/// Unique among the processes of a deployment: 64 random bits of this process and a counter.
+fn new_id() -> HeaderValue {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
+
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("brink"));
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let id = format!("req-{:016x}-{number:x}", *PROCESS);
+    HeaderValue::try_from(id).expect("hexadecimal digits are valid in a header")
+}
+
+/// A path as it goes into the log: clients choose it, so it is cut.
+fn shorten(path: &str) -> &str {
+    const LONGEST: usize = 128;
+    match path.char_indices().nth(LONGEST) {
+        Some((end, _)) => &path[..end],
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_clients_are_kept_when_harmless() {
+        let check = |id: &'static str, kept: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_ID, HeaderValue::from_static(id));
+            let used = request_id(&mut headers);
+            assert_eq!(used == id, kept, "{id}");
+            assert_eq!(headers[X_REQUEST_ID], used);
+        };
+        check("6f1d2c1e-7b0e", true);
+        check("a b", false);
+        check("", false);
+    }
+
+    #[test]
+    fn every_new_id_differs() {
+        assert_ne!(new_id(), new_id());
+    }
+
+    #[test]
+    fn labels_are_a_fixed_set() {
+        assert_eq!(route_label("/v1/models/a/b"), "/v1/models/{id}");
+        assert_eq!(route_label("/etc/passwd"), "other");
+    }
+}
