@@ -81,7 +81,7 @@ async fn embeddings(
     };
     let reply = reply
         .unwrap_or_else(Reply::from)
-        .finish(&id, &axum::http::HeaderValue::from_static("*"));
+        .finish(&id, Some(&axum::http::HeaderValue::from_static("*")));
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;

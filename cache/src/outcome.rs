@@ -17,7 +17,7 @@ pub enum Outcome {
     Bypass,
     /// An entry was there and too old for this request.
     Stale,
-    /// Stored bytes could not be understood: counted, removed, and treated as a miss.
+    /// Stored bytes could not be understood: counted, treated as a miss, and replaced by the new result.
     Broken,
     /// The store did not answer: bypassed and treated as a miss.
     StoreError,

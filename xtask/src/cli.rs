@@ -73,9 +73,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// Address and port to serve on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    pub(crate) listen: SocketAddr,
+    /// Address and port to serve on (default: server.listen in brink.toml, or 127.0.0.1:3000).
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Options for `brink up`.
     #[arg(last = true)]
     pub(crate) brink_args: Vec<OsString>,

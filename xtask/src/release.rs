@@ -5,9 +5,14 @@ use crate::process;
 use crate::steps::Step;
 use crate::workspace::Workspace;
 
+/// The example that runs ONNX Runtime without a server.
+pub(crate) const RAW_BASELINE: &str = "raw_onnxruntime";
+
 /// Builds one binary of one package.
 pub(crate) struct ReleaseBinary<'a> {
     package: &'static str,
+    /// `--bin` or `--example`.
+    kind: &'static str,
     binary: &'static str,
     workspace: &'a Workspace,
 }
@@ -17,6 +22,7 @@ impl<'a> ReleaseBinary<'a> {
     pub(crate) fn host(workspace: &'a Workspace) -> Self {
         Self {
             package: "brink-host",
+            kind: "--bin",
             binary: "brink",
             workspace,
         }
@@ -26,7 +32,18 @@ impl<'a> ReleaseBinary<'a> {
     pub(crate) fn bench(workspace: &'a Workspace) -> Self {
         Self {
             package: "brink-bench",
+            kind: "--bin",
             binary: "brink-bench",
+            workspace,
+        }
+    }
+
+    /// ONNX Runtime alone, which `bench miss` compares with.
+    pub(crate) fn raw_baseline(workspace: &'a Workspace) -> Self {
+        Self {
+            package: "brink-host",
+            kind: "--example",
+            binary: RAW_BASELINE,
             workspace,
         }
     }
@@ -44,7 +61,7 @@ impl Step for ReleaseBinary<'_> {
             "--release",
             "--package",
             package,
-            "--bin",
+            self.kind,
             binary,
         ]))
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask up`: from a fresh machine to a serving host.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use crate::cache::CacheDir;
@@ -14,13 +15,22 @@ use crate::{port, process};
 
 /// Sets up, builds, and becomes `brink up`.
 pub(crate) fn run(args: &UpArgs, cache: &CacheDir, workspace: &Workspace) -> Result<(), Error> {
-    port::require_free(args.listen)?;
+    if let Some(address) = listen_address(args, workspace) {
+        port::require_free(address)?;
+    }
     let steps = setup::for_serving(cache, workspace)?;
     let mut progress = Progress::new(steps.len() + 2);
     setup::run(&steps, cache, &mut progress)?;
     progress.run(&Components::new(components::SERVED, workspace))?;
     progress.run(&ReleaseBinary::host(workspace))?;
     process::become_program(&mut brink_up(args, cache, workspace))
+}
+
+/// Where `brink` will listen, as far as it is known before the build: a settings file may say otherwise.
+fn listen_address(args: &UpArgs, workspace: &Workspace) -> Option<SocketAddr> {
+    let settled = !workspace.root().join("brink.toml").is_file() && args.brink_args.is_empty();
+    args.listen
+        .or_else(|| settled.then(|| (Ipv4Addr::LOCALHOST, 3000).into()))
 }
 
 /// Paths are absolute and the working folder is the caller's, so that relative paths among the caller's own
@@ -34,9 +44,10 @@ fn brink_up(args: &UpArgs, cache: &CacheDir, workspace: &Workspace) -> Command {
         .arg("--models")
         .arg(cache.models())
         .arg("--onnxruntime")
-        .arg(onnxruntime::library(cache))
-        .arg("--listen")
-        .arg(args.listen.to_string());
+        .arg(onnxruntime::library(cache));
+    if let Some(address) = args.listen {
+        command.arg("--listen").arg(address.to_string());
+    }
     let config = workspace.root().join("brink.toml");
     if config.is_file() {
         command.arg("--config").arg(config);

@@ -63,7 +63,7 @@ impl Reply {
 
     /// Adds what every answer carries: its length, the request's id, and what a page of
     /// another origin may read.
-    pub fn finish(mut self, request_id: &str, allow_origin: &HeaderValue) -> Self {
+    pub fn finish(mut self, request_id: &str, allow_origin: Option<&HeaderValue>) -> Self {
         let headers = &mut self.headers;
         // RFC 9110 §8.6: no Content-Length in a 204.
         if self.status != StatusCode::NO_CONTENT {
@@ -74,13 +74,15 @@ impl Reply {
         if let Ok(value) = HeaderValue::try_from(request_id) {
             headers.insert(X_REQUEST_ID, value);
         }
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allow_origin.clone());
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(cors::EXPOSED),
-        );
-        if allow_origin != "*" {
-            headers.append(http::header::VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = allow_origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(cors::EXPOSED),
+            );
+            if origin != "*" {
+                headers.append(http::header::VARY, HeaderValue::from_static("origin"));
+            }
         }
         self
     }
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_length_and_id() {
-        let reply = Reply::json(StatusCode::OK, "{}").finish("abc", &ANY);
+        let reply = Reply::json(StatusCode::OK, "{}").finish("abc", Some(&ANY));
         assert_eq!(reply.headers["content-length"], "2");
         assert_eq!(reply.headers["x-request-id"], "abc");
         assert_eq!(reply.headers["access-control-allow-origin"], "*");
@@ -131,7 +133,7 @@ mod tests {
     fn head_keeps_the_length_of_the_body_it_lacks() {
         let reply = Reply::json(StatusCode::OK, "{}")
             .without_body()
-            .finish("abc", &ANY);
+            .finish("abc", Some(&ANY));
         assert_eq!(reply.headers["content-length"], "2");
         assert!(reply.body.is_empty());
     }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use brink_cache::UnixSeconds;
 use bytes::Bytes;
+use http::Method;
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderValue, Method};
 use http_body_util::Full;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
@@ -46,7 +46,7 @@ async fn gateway(request: Request) -> impl IntoResponse {
     let allowed = edge
         .as_ref()
         .map_or("*", |edge| edge.settings.cors_allow_origin.as_str());
-    let allow_origin: HeaderValue = cors::allow_origin(allowed, origin.as_ref());
+    let allow_origin = cors::allow_origin(allowed, origin.as_ref());
     let reply = match &edge {
         Ok(edge) => answer(edge.clone(), &parts, body, &id).await,
         Err(error) => Err(error.clone()),
@@ -55,7 +55,7 @@ async fn gateway(request: Request) -> impl IntoResponse {
     if head {
         reply = reply.without_body();
     }
-    into_response(reply.finish(&id, &allow_origin))
+    into_response(reply.finish(&id, allow_origin.as_ref()))
 }
 
 async fn answer(

@@ -1,0 +1,217 @@
+//! What bad input gets, and what happens when parts fail.
+
+use std::sync::Arc;
+
+use brink_host::guest::keyvalue::{KeyValue, KeyValueError, MemoryStore};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::{Client, MODEL, Product};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_with_field_and_limit_and_never_runs_a_model() {
+    let product = Product::start().await;
+    let mut client = product.client().await;
+    let body = |input: serde_json::Value| json!({"model": MODEL, "input": input}).to_string();
+    let check = [
+        (
+            "POST",
+            "/v1/embeddings",
+            "{".to_owned(),
+            400,
+            "valid request",
+        ),
+        ("POST", "/v1/embeddings", body(json!(5)), 400, "input"),
+        (
+            "POST",
+            "/v1/embeddings",
+            body(json!([])),
+            400,
+            "empty array",
+        ),
+        (
+            "POST",
+            "/v1/embeddings",
+            body(json!(["a", ""])),
+            400,
+            "input[1]",
+        ),
+        (
+            "POST",
+            "/v1/embeddings",
+            body(json!(vec!["a"; 2049])),
+            400,
+            "2048",
+        ),
+        (
+            "POST",
+            "/v1/embeddings",
+            body(json!("word ".repeat(300))),
+            400,
+            "256",
+        ),
+        ("POST", "/v1/embeddings", body(json!([30522])), 400, "30522"),
+        (
+            "POST",
+            "/v1/embeddings",
+            json!({"model": "no", "input": "a"}).to_string(),
+            404,
+            "no",
+        ),
+        (
+            "POST",
+            "/v1/embeddings",
+            json!({"model": MODEL, "input": "a", "encoding_format": "hex"}).to_string(),
+            400,
+            "encoding_format",
+        ),
+        (
+            "POST",
+            "/v1/embeddings",
+            json!({"model": MODEL, "input": "a", "dimensions": 385}).to_string(),
+            400,
+            "384",
+        ),
+        ("GET", "/v1/embeddings", String::new(), 405, "POST"),
+        ("GET", "/nowhere", String::new(), 404, "/nowhere"),
+    ];
+    for (method, path, body, status, part) in check {
+        let reply = client.send(method, path, body).await.unwrap();
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+        let message = reply.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(message.contains(part), "{message} does not name {part}");
+    }
+    assert_eq!(product.computed().await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_body_is_refused_unread() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let product = Product::start().await;
+    let mut stream = tokio::net::TcpStream::connect(product.0.address)
+        .await
+        .unwrap();
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: 104857600\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 64];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_body_gets_408() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let product = Product::with(None, &[], &["request_body.idle_timeout_ms=50"]).await;
+    let mut stream = tokio::net::TcpStream::connect(product.0.address)
+        .await
+        .unwrap();
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 64];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// A store that does not answer.
+struct Failing;
+
+impl KeyValue for Failing {
+    fn get(&self, _: &str) -> Result<Option<Bytes>, KeyValueError> {
+        Err(KeyValueError::Store("down".to_owned()))
+    }
+    fn set(&self, _: &str, _: Bytes) -> Result<(), KeyValueError> {
+        Err(KeyValueError::Store("down".to_owned()))
+    }
+    fn delete(&self, _: &str) -> Result<(), KeyValueError> {
+        Err(KeyValueError::Store("down".to_owned()))
+    }
+    fn exists(&self, _: &str) -> Result<bool, KeyValueError> {
+        Err(KeyValueError::Store("down".to_owned()))
+    }
+    fn keys(&self) -> Result<Vec<String>, KeyValueError> {
+        Err(KeyValueError::Store("down".to_owned()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_store_is_bypassed_and_counted() {
+    let product = Product::with(Some(Arc::new(Failing)), &[], &[]).await;
+    let reply = product.client().await.embed("a").await;
+    assert_eq!(reply.vectors().len(), 1);
+    assert_eq!(reply.header("brink-items"), "store-error=1");
+    let counted = product
+        .metric("brink_cache_items_total{tier=\"edge\",outcome=\"store-error\"}")
+        .await;
+    assert_eq!(counted, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_answers_survive_a_lost_host_and_others_get_503() {
+    let store = Arc::new(MemoryStore::new(1 << 24));
+    let product = Product::with(Some(store.clone()), &[], &[]).await;
+    let warm = product.client().await.embed("known").await.vectors();
+    product.0.shut_down().await.unwrap();
+
+    // Nobody listens on port 1, and the address is not this host's own.
+    let alone = Product::with(
+        Some(store),
+        &[
+            ("upstream", "http://127.0.0.1:1"),
+            ("catalog_lifetime_seconds", "0"),
+        ],
+        &[],
+    )
+    .await;
+    let mut client = alone.client().await;
+    let hit = client.embed("known").await;
+    assert_eq!(hit.header("brink-items"), "hit=1");
+    assert_eq!(hit.vectors(), warm);
+    let miss = client.embed("unknown").await;
+    assert_eq!(miss.status, 503, "{}", miss.text());
+    assert_eq!(miss.header("retry-after"), "1");
+    assert_eq!(miss.json()["error"]["code"], "host_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_under_load_loses_no_accepted_request() {
+    let product = Product::start().await;
+    let address = product.0.address;
+    let mut clients = JoinSet::new();
+    let (started, mut ready) = tokio::sync::mpsc::channel(64);
+    for number in 0..32 {
+        let started = started.clone();
+        clients.spawn(async move {
+            let mut client = Client::connect(address).await;
+            // The first answer proves that the connection was accepted; the second request is
+            // in flight when the drain begins.
+            client.embed(format!("first {number}")).await;
+            let second = tokio::spawn(async move {
+                client
+                    .embed(format!("{} second {number}", "word ".repeat(100)))
+                    .await
+            });
+            started.send(()).await.unwrap();
+            second.await.unwrap().status
+        });
+    }
+    for _ in 0..32 {
+        ready.recv().await.unwrap();
+    }
+    // A request is accepted once it has an instance: 32 first ones and 32 second ones.
+    let accepted = "brink_guest_requests_total{component=\"gateway\"}";
+    while product.metric(accepted).await < 64.0 {
+        tokio::task::yield_now().await;
+    }
+    let cut = product.0.shut_down().await.unwrap();
+    assert_eq!(cut, 0);
+    let statuses = clients.join_all().await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}

@@ -1,0 +1,8 @@
+//! What a user of the whole product sees.
+
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod embeddings;
+mod failures;
+mod structure;
+mod support;
