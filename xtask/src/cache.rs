@@ -58,6 +58,11 @@ impl CacheDir {
         self.root.join("models")
     }
 
+    /// Compiled components, as `brink up` keeps them.
+    pub(crate) fn compiled_components(&self) -> PathBuf {
+        self.root.join("compiled")
+    }
+
     /// The Python environment that fetches packages and runs the converters.
     pub(crate) fn converter_python(&self) -> PathBuf {
         self.root.join("venv")

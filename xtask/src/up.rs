@@ -51,6 +51,12 @@ fn brink_up(args: &UpArgs, cache: &CacheDir, workspace: &Workspace) -> Command {
     let config = workspace.root().join("brink.toml");
     if config.is_file() {
         command.arg("--config").arg(config);
+    } else {
+        // A component that is compiled once starts at once the next time; a settings file decides for itself.
+        let compiled = cache.compiled_components();
+        command
+            .arg("--set")
+            .arg(format!("guest.cache_dir={}", compiled.display()));
     }
     command.args(&args.brink_args);
     command
