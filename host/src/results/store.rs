@@ -8,7 +8,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 
 /// What an entry takes besides its vector: key, value and moka's bookkeeping (hash table slot,
-/// two queue nodes, reference counts), measured at about this many bytes.
+/// two queue nodes, reference counts), estimated on the generous side, so that the bound holds.
 const OVERHEAD: usize = 320;
 
 /// A computed result.

@@ -6,7 +6,7 @@ use moka::sync::Cache;
 use super::{KeyValue, KeyValueError};
 
 /// What an entry costs besides its key and value: moka's node, two counted
-/// pointers and its place in the frequency sketch, measured roughly.
+/// pointers and its place in the frequency sketch, estimated on the generous side.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
 
 /// A store in memory. When its budget is used up, entries that are asked for
