@@ -16,7 +16,7 @@ use clap::Args;
 use tokio::process::Command;
 
 use crate::environment::{Environment, MODEL};
-use crate::load::{self, Call};
+use crate::load::{self, Call, Connection};
 use crate::process::Server;
 use crate::report::{self, Table, median};
 use crate::texts;
@@ -46,6 +46,12 @@ pub(crate) struct Options {
 /// Runs the benchmark. Its last line is `miss_cpu_ratio N`.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let server = options.environment.start_brink(&[]).await?;
+    // The address is bound before the model is loaded: the first answer tells that it is.
+    let call = Call::post(
+        "/v1/embeddings",
+        serde_json::json!({"model": MODEL, "input": "start"}).to_string(),
+    );
+    Connection::open(server.address).await?.send(&call).await?;
     let at_start = server.resident_mib()?;
     // The first batches of each size make the arena grow; no round should pay for that.
     measure_server(&server, &options, 1000).await?;

@@ -9,74 +9,38 @@ use tokio::task::JoinSet;
 
 use crate::support::{Client, MODEL, Product};
 
+/// Method, path, body, expected status, and a part of the message.
+type Refused = (&'static str, &'static str, String, u16, &'static str);
+
+#[rustfmt::skip]
+fn bad_requests() -> Vec<Refused> {
+    let body = |input: serde_json::Value| json!({"model": MODEL, "input": input}).to_string();
+    let with = |name: &str, value: serde_json::Value| {
+        let mut body = json!({"model": MODEL, "input": "a"});
+        body[name] = value;
+        body.to_string()
+    };
+    vec![
+        ("POST", "/v1/embeddings", "{".to_owned(), 400, "valid request"),
+        ("POST", "/v1/embeddings", body(json!(5)), 400, "input"),
+        ("POST", "/v1/embeddings", body(json!([])), 400, "empty array"),
+        ("POST", "/v1/embeddings", body(json!(["a", ""])), 400, "input[1]"),
+        ("POST", "/v1/embeddings", body(json!(vec!["a"; 2049])), 400, "2048"),
+        ("POST", "/v1/embeddings", body(json!("word ".repeat(300))), 400, "256"),
+        ("POST", "/v1/embeddings", body(json!([30522])), 400, "30522"),
+        ("POST", "/v1/embeddings", with("model", json!("no")), 404, "no"),
+        ("POST", "/v1/embeddings", with("encoding_format", json!("hex")), 400, "encoding_format"),
+        ("POST", "/v1/embeddings", with("dimensions", json!(385)), 400, "384"),
+        ("GET", "/v1/embeddings", String::new(), 405, "POST"),
+        ("GET", "/nowhere", String::new(), 404, "/nowhere"),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_with_field_and_limit_and_never_runs_a_model() {
     let product = Product::start().await;
     let mut client = product.client().await;
-    let body = |input: serde_json::Value| json!({"model": MODEL, "input": input}).to_string();
-    let check = [
-        (
-            "POST",
-            "/v1/embeddings",
-            "{".to_owned(),
-            400,
-            "valid request",
-        ),
-        ("POST", "/v1/embeddings", body(json!(5)), 400, "input"),
-        (
-            "POST",
-            "/v1/embeddings",
-            body(json!([])),
-            400,
-            "empty array",
-        ),
-        (
-            "POST",
-            "/v1/embeddings",
-            body(json!(["a", ""])),
-            400,
-            "input[1]",
-        ),
-        (
-            "POST",
-            "/v1/embeddings",
-            body(json!(vec!["a"; 2049])),
-            400,
-            "2048",
-        ),
-        (
-            "POST",
-            "/v1/embeddings",
-            body(json!("word ".repeat(300))),
-            400,
-            "256",
-        ),
-        ("POST", "/v1/embeddings", body(json!([30522])), 400, "30522"),
-        (
-            "POST",
-            "/v1/embeddings",
-            json!({"model": "no", "input": "a"}).to_string(),
-            404,
-            "no",
-        ),
-        (
-            "POST",
-            "/v1/embeddings",
-            json!({"model": MODEL, "input": "a", "encoding_format": "hex"}).to_string(),
-            400,
-            "encoding_format",
-        ),
-        (
-            "POST",
-            "/v1/embeddings",
-            json!({"model": MODEL, "input": "a", "dimensions": 385}).to_string(),
-            400,
-            "384",
-        ),
-        ("GET", "/v1/embeddings", String::new(), 405, "POST"),
-        ("GET", "/nowhere", String::new(), 404, "/nowhere"),
-    ];
-    for (method, path, body, status, part) in check {
+    for (method, path, body, status, part) in bad_requests() {
         let reply = client.send(method, path, body).await.unwrap();
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
         let message = reply.json()["error"]["message"]
