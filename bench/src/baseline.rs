@@ -11,12 +11,13 @@ use axum::http::{Request as HttpRequest, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use brink_cache::key::Task;
-use brink_cache::{Key, Lifetimes, ModelDigest, Outcome, RequestControl, Scope, UnixSeconds};
-use brink_gateway::embeddings::{Fetched, Plan, Request, Timing};
+use brink_cache::{Key, Lifetimes, ModelDigest, Outcome, UnixSeconds};
+use brink_gateway::embeddings::Fetched;
 use brink_gateway::error::ApiError;
-use brink_gateway::reply::Reply;
-use brink_gateway::request_id;
-use brink_protocol::{EmbedAnswer, EmbeddedItem, ModelInfo, Timings};
+use brink_gateway::head::Head;
+use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Settled};
+use brink_gateway::reply::{Exchange, Reply};
+use brink_protocol::{Catalog, EmbedAnswer, EmbeddedItem, ModelInfo, Timings};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use moka::sync::Cache;
@@ -25,11 +26,11 @@ use tokio::net::TcpListener;
 /// Entries that fit into the baseline's cache.
 const MAX_ENTRIES: u64 = 100_000;
 /// Largest body, as in the gateway.
-const MAX_BODY: usize = 16 << 20;
+const MAX_BODY: u64 = 16 << 20;
 
 struct Native {
     store: Cache<Key, Bytes>,
-    model: ModelInfo,
+    catalog: Catalog,
     file: Bytes,
 }
 
@@ -41,15 +42,17 @@ pub(crate) async fn serve_native(
 ) -> Result<()> {
     let native = Arc::new(Native {
         store: Cache::new(MAX_ENTRIES),
-        model: ModelInfo {
-            name: model.to_owned(),
-            digest: ModelDigest([1; 32]),
-            task: Task::Embed,
-            dimensions: 384,
-            max_tokens: 256,
-            vocabulary: 30_522,
-            created: 0,
-            owned_by: "baseline".to_owned(),
+        catalog: Catalog {
+            models: vec![ModelInfo {
+                name: model.to_owned(),
+                digest: ModelDigest([1; 32]),
+                task: Task::Embed,
+                dimensions: 384,
+                max_tokens: 256,
+                vocabulary: 30_522,
+                created: 0,
+                owned_by: "baseline".to_owned(),
+            }],
         },
         file: vec![b'x'; file_bytes].into(),
     });
@@ -73,46 +76,48 @@ async fn embeddings(
     State(native): State<Arc<Native>>,
     request: HttpRequest<Body>,
 ) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let id = request_id::of(&head.headers);
+    let (parts, body) = request.into_parts();
+    let head = Head::new(parts.method.as_str(), parts.uri.path(), &parts.headers);
     let reply = match body.collect().await {
-        Ok(body) => answer(&native, &body.to_bytes()),
+        Ok(body) => answer(&native, &head, &body.to_bytes()),
         Err(_) => Err(ApiError::body_broken()),
     };
-    let reply = reply
-        .unwrap_or_else(Reply::from)
-        .finish(&id, Some(&axum::http::HeaderValue::from_static("*")));
+    let reply = Exchange::of(&head, "*").finish(reply);
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
+    response.headers_mut().extend(reply.headers);
     response
 }
 
-fn answer(native: &Native, body: &[u8]) -> Result<Reply, ApiError> {
-    if body.len() > MAX_BODY {
-        return Err(ApiError::body_too_large(body.len() as u64, MAX_BODY as u64));
-    }
-    let request = Request::parse(body)?;
-    if request.model != native.model.name {
-        return Err(ApiError::unknown_model(&request.model));
-    }
-    let scope = Scope::Tenant("default".to_owned());
-    let plan = Plan::new(request, &native.model, scope, RequestControl::default())?;
-    let fetch = |key| {
-        native
-            .store
-            .get(key)
-            .map_or(Fetched::Absent, Fetched::Bytes)
+fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiError> {
+    let known = Known {
+        catalog: Some(&native.catalog),
+        max_body_bytes: MAX_BODY,
     };
-    let fetched: Vec<Fetched> = plan.keys().map(fetch).collect();
-    let resolved = plan.resolve(fetched, now());
-    let call = resolved.upstream_call("", std::time::Duration::from_secs(1))?;
-    let upstream = call.map(|call| made_up(call.inputs.len()));
-    let answer = resolved.complete(upstream, Lifetimes::IMMUTABLE, Timing::default(), now())?;
+    let pending = match hit::begin(head, body, known, &SystemClock)? {
+        Begun::Answered(reply) => return Ok(reply),
+        Begun::Pending(pending) => pending,
+        Begun::CatalogNeeded => unreachable!("it is given"),
+    };
+    let missing = match pending.settle(&mut Store(&native.store), &SystemClock)? {
+        Settled::Answered(reply) => return Ok(reply),
+        Settled::Missing(missing) => missing,
+    };
+    let call = missing.upstream_call("", std::time::Duration::from_secs(1));
+    let computed = made_up(call.inputs.len());
+    let answer = missing.complete(computed, Lifetimes::IMMUTABLE, &SystemClock)?;
     for stored in answer.store {
         native.store.insert(stored.key, stored.bytes.into());
     }
     Ok(answer.reply)
+}
+
+struct Store<'a>(&'a Cache<Key, Bytes>);
+
+impl LookUp for Store<'_> {
+    fn get(&mut self, key: &Key) -> Fetched {
+        self.0.get(key).map_or(Fetched::Absent, Fetched::Bytes)
+    }
 }
 
 /// The baseline has no model: only what a hit costs is measured.
@@ -129,11 +134,25 @@ fn made_up(items: usize) -> EmbedAnswer {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge of the program: it reads the wall clock"
-)]
-fn now() -> UnixSeconds {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    UnixSeconds(since_epoch.unwrap_or_default().as_secs())
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the program: it reads the wall clock"
+    )]
+    fn now(&self) -> UnixSeconds {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        UnixSeconds(since_epoch.unwrap_or_default().as_secs())
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the program: it reads the monotonic clock"
+    )]
+    fn monotonic(&self) -> std::time::Duration {
+        static START: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed()
+    }
 }

@@ -3,10 +3,10 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
+use crate::head::Head;
 use crate::reply::Reply;
 
 /// Response headers that scripts may read.
@@ -20,22 +20,15 @@ const MAX_ECHO: usize = 4096;
 
 /// Answers a preflight. The requested headers are echoed, because clients add their own
 /// (`x-stainless-*`) in every release; none of them can do harm here.
-pub fn preflight(request: &HeaderMap) -> Reply {
-    let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+pub fn preflight(request: &Head<'_>) -> Reply {
     let wanted = request
-        .get(ACCESS_CONTROL_REQUEST_HEADERS)
+        .get("access-control-request-headers")
         .filter(|value| value.len() <= MAX_ECHO)
-        .cloned()
-        .unwrap_or(HeaderValue::from_static("authorization, content-type"));
-    reply.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
-    reply.headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, HEAD, POST, OPTIONS"),
-    );
-    reply
-        .headers
-        .insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(MAX_AGE_SECONDS));
-    reply
+        .unwrap_or("authorization, content-type");
+    Reply::empty(StatusCode::NO_CONTENT)
+        .with(ACCESS_CONTROL_ALLOW_HEADERS, wanted.to_owned())
+        .with_static(ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS")
+        .with(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.to_string())
 }
 
 /// The `Access-Control-Allow-Origin` of an answer.
@@ -43,7 +36,7 @@ pub fn preflight(request: &HeaderMap) -> Reply {
 /// `allowed` is the operator's setting: `*`, or origins separated by commas. An origin that is not
 /// among them gets the first allowed one, which the browser then refuses. An empty setting allows none
 /// (`null` would be matched by sandboxed frames and local files).
-pub fn allow_origin(allowed: &str, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+pub fn allow_origin(allowed: &str, origin: Option<&str>) -> Option<HeaderValue> {
     let mut listed = allowed
         .split(',')
         .map(str::trim)
@@ -51,7 +44,7 @@ pub fn allow_origin(allowed: &str, origin: Option<&HeaderValue>) -> Option<Heade
     let granted = match origin {
         Some(origin) => listed
             .clone()
-            .find(|one| *one == "*" || origin == one)
+            .find(|one| *one == "*" || origin == *one)
             .or_else(|| listed.next()),
         None => listed.next(),
     };
@@ -64,15 +57,11 @@ mod tests {
 
     #[test]
     fn preflight_echoes_what_the_client_will_send() {
-        let mut request = HeaderMap::new();
-        request.insert(
-            ACCESS_CONTROL_REQUEST_HEADERS,
-            HeaderValue::from_static("authorization,content-type,x-stainless-lang"),
-        );
-        let reply = preflight(&request);
+        let wire = b"OPTIONS /\naccess-control-request-headers: authorization,x-stainless-lang";
+        let reply = preflight(&Head::parse(wire).unwrap());
         assert_eq!(
-            reply.headers[ACCESS_CONTROL_ALLOW_HEADERS],
-            "authorization,content-type,x-stainless-lang"
+            reply.header("access-control-allow-headers"),
+            Some("authorization,x-stainless-lang")
         );
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
     }
@@ -80,8 +69,7 @@ mod tests {
     #[test]
     fn only_listed_origins_are_granted() {
         let check = |allowed: &str, origin: Option<&'static str>, expected: &str| {
-            let origin = origin.map(HeaderValue::from_static);
-            let granted = allow_origin(allowed, origin.as_ref());
+            let granted = allow_origin(allowed, origin);
             assert_eq!(
                 granted.as_ref().map_or("", |value| value.to_str().unwrap()),
                 expected

@@ -68,10 +68,10 @@ impl ApiError {
     }
 
     /// 405: the route exists, the method does not.
-    pub fn wrong_method(method: &http::Method, allow: &'static str) -> Self {
+    pub fn wrong_method(method: &str, allow: &'static str) -> Self {
         let message = format!(
             "the method {} is not allowed here; allowed: {allow}",
-            shorten(method.as_str())
+            shorten(method)
         );
         Self {
             allow: Some(allow),
@@ -115,6 +115,18 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "host_unavailable",
                 "the inference host cannot be reached; cached results are still served",
+            )
+        }
+    }
+
+    /// 503: the model was replaced twice while one request was answered.
+    pub fn model_changing() -> Self {
+        Self {
+            retry_after_ms: Some(1000),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "model_changing",
+                "the model is being replaced; nothing was computed",
             )
         }
     }

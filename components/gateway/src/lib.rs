@@ -5,10 +5,10 @@
 //! entered from more than one door:
 //!
 //! ```text
-//!  head ----> Route
-//!  body ----> embeddings::Request --catalogue--> Plan (one key per distinct item)
-//!  entries -> Plan::resolve -> Resolved: an answer, or what is missing (one upstream call)
-//!  upstream answer -> Resolved::complete -> Reply, and entries to store afterwards
+//!  brink:edge/fast (synchronous: plain hits)  --\
+//!                                                +--> hit: begin -> settle -> Reply
+//!  wasi:http/handler (Spin, and all the rest) --/                     |
+//!                                                                     '-> Missing -> the host
 //! ```
 //!
 //! Only `edge`, compiled for Wasm alone, reads bodies, opens stores and calls the host.
@@ -16,6 +16,8 @@
 pub mod cors;
 pub mod embeddings;
 pub mod error;
+pub mod head;
+pub mod hit;
 pub mod models;
 pub mod reply;
 pub mod request_id;

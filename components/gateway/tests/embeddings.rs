@@ -9,34 +9,77 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use brink_cache::key::Task;
-use brink_cache::{
-    Entry, Key, Lifetimes, ModelDigest, Outcome, RequestControl, Scope, UnixSeconds,
-};
-use brink_gateway::embeddings::{Answer, Fetched, Plan, Request, Resolved, Timing};
+use brink_cache::{Entry, Key, Lifetimes, ModelDigest, Outcome, UnixSeconds};
+use brink_gateway::embeddings::{Answer, Fetched};
 use brink_gateway::error::ApiError;
-use brink_protocol::{EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
+use brink_gateway::head::Head;
+use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
+use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
-fn model() -> ModelInfo {
-    ModelInfo {
-        name: "m".to_owned(),
-        digest: ModelDigest([3; 32]),
-        task: Task::Embed,
-        dimensions: 2,
-        max_tokens: 8,
-        vocabulary: 100,
-        created: 0,
-        owned_by: "tests".to_owned(),
+fn catalog() -> Catalog {
+    Catalog {
+        models: vec![ModelInfo {
+            name: "m".to_owned(),
+            digest: ModelDigest([3; 32]),
+            task: Task::Embed,
+            dimensions: 2,
+            max_tokens: 8,
+            vocabulary: 100,
+            created: 0,
+            owned_by: "tests".to_owned(),
+        }],
     }
 }
 
-fn plan(body: &Value, control: &str) -> Plan {
-    let request = Request::parse(body.to_string().as_bytes()).unwrap();
-    let scope = Scope::Tenant("default".to_owned());
-    Plan::new(request, &model(), scope, RequestControl::parse(control)).unwrap()
+/// A clock that stands.
+#[derive(Clone, Copy)]
+struct At(UnixSeconds);
+
+impl Clock for At {
+    fn now(&self) -> UnixSeconds {
+        self.0
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+fn head(control: &str) -> String {
+    format!("POST /v1/embeddings\ncache-control: {control}")
+}
+
+fn pending(body: &Value, control: &str) -> Pending {
+    let head = head(control);
+    let head = Head::parse(head.as_bytes()).unwrap();
+    let known = Known {
+        catalog: Some(&catalog()),
+        max_body_bytes: 1_000_000,
+    };
+    match hit::begin(&head, body.to_string().as_bytes(), known, &At(NOW)).unwrap() {
+        Begun::Pending(pending) => *pending,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A request to a store that gives the same for every key.
+fn missing(body: &Value, always: &Fetched) -> Missing {
+    match pending(body, "").settle(&mut Always(always.clone()), &At(NOW)) {
+        Ok(Settled::Missing(missing)) => *missing,
+        other => panic!("{other:?}"),
+    }
+}
+
+struct Always(Fetched);
+
+impl LookUp for Always {
+    fn get(&mut self, _key: &Key) -> Fetched {
+        self.0.clone()
+    }
 }
 
 /// A vector that tells which text it belongs to.
@@ -73,32 +116,34 @@ struct World {
     computed: Vec<Input>,
 }
 
-impl World {
-    fn look_up(&self, plan: &Plan) -> Vec<Fetched> {
-        let of = |key| match self.store.get(key) {
+impl LookUp for World {
+    fn get(&mut self, key: &Key) -> Fetched {
+        match self.store.get(key) {
             Some(bytes) => Fetched::Bytes(bytes.clone().into()),
             None => Fetched::Absent,
-        };
-        plan.keys().map(of).collect()
+        }
     }
+}
 
+impl World {
     fn ask(&mut self, body: &Value, control: &str, now: UnixSeconds) -> Result<Answer, ApiError> {
-        let plan = plan(body, control);
-        let fetched = self.look_up(&plan);
-        self.finish(plan.resolve(fetched, now), now)
+        match pending(body, control).settle(self, &At(now))? {
+            Settled::Answered(reply) => Ok(Answer {
+                reply,
+                store: Vec::new(),
+            }),
+            Settled::Missing(missing) => self.compute(*missing, now),
+        }
     }
 
-    fn finish(&mut self, resolved: Resolved, now: UnixSeconds) -> Result<Answer, ApiError> {
-        let call = resolved.upstream_call("id", Duration::from_secs(1))?;
-        let upstream = call.map(|call| {
-            self.computed.extend(call.inputs.clone());
-            host(&call)
-        });
+    fn compute(&mut self, missing: Missing, now: UnixSeconds) -> Result<Answer, ApiError> {
+        let call = missing.upstream_call("id", Duration::from_secs(1));
+        self.computed.extend(call.inputs.clone());
         let lifetimes = Lifetimes {
             fresh: Duration::from_secs(100),
             ..Lifetimes::IMMUTABLE
         };
-        let answer = resolved.complete(upstream, lifetimes, Timing::default(), now)?;
+        let answer = missing.complete(host(&call), lifetimes, &At(now))?;
         for stored in &answer.store {
             self.store.insert(stored.key, stored.bytes.clone());
         }
@@ -118,11 +163,7 @@ fn first_elements(answer: &Answer) -> Vec<f64> {
 }
 
 fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer
-        .reply
-        .headers
-        .get(name)
-        .map_or("", |value| value.to_str().unwrap())
+    answer.reply.header(name).unwrap_or_default()
 }
 
 proptest! {
@@ -246,11 +287,9 @@ fn what_is_no_entry_is_a_miss_and_replaced() {
         not_finite.encode(),
     ] {
         let mut world = World::default();
-        let plan = plan(&body, "");
-        let key = *plan.keys().next().unwrap();
-        let answer = world
-            .finish(plan.resolve([Fetched::Bytes(bytes.into())], NOW), NOW)
-            .unwrap();
+        let key = *pending(&body, "").keys().next().unwrap();
+        world.store.insert(key, bytes);
+        let answer = world.ask(&body, "", NOW).unwrap();
         assert_eq!(header(&answer, "brink-items"), "broken=1");
         assert_eq!(first_elements(&answer), [7.0]);
         assert_eq!(world.store[&key], good);
@@ -260,9 +299,9 @@ fn what_is_no_entry_is_a_miss_and_replaced() {
 #[test]
 fn failing_store_is_bypassed() {
     let mut world = World::default();
-    let plan = plan(&json!({"model": "m", "input": ["7", "8"]}), "");
+    let body = json!({"model": "m", "input": ["7", "8"]});
     let answer = world
-        .finish(plan.resolve([Fetched::Failed, Fetched::Failed], NOW), NOW)
+        .compute(missing(&body, &Fetched::Failed), NOW)
         .unwrap();
     assert_eq!(header(&answer, "brink-items"), "store-error=2");
     assert!(header(&answer, "cache-status").contains("brink-edge; fwd=bypass"));
@@ -271,8 +310,8 @@ fn failing_store_is_bypassed() {
 #[test]
 fn host_that_answers_nonsense_stores_nothing() {
     let check = |items: Vec<Vec<u8>>| {
-        let resolved = plan(&json!({"model": "m", "input": ["7", "8"]}), "")
-            .resolve([Fetched::Absent, Fetched::Absent], NOW);
+        let body = json!({"model": "m", "input": ["7", "8"]});
+        let missing = missing(&body, &Fetched::Absent);
         let item = |vector: Vec<u8>| EmbeddedItem {
             vector: vector.into(),
             tokens: 1,
@@ -283,8 +322,8 @@ fn host_that_answers_nonsense_stores_nothing() {
             items: items.into_iter().map(item).collect(),
             timings: Timings::default(),
         };
-        let error = resolved
-            .complete(Some(upstream), Lifetimes::IMMUTABLE, Timing::default(), NOW)
+        let error = missing
+            .complete(upstream, Lifetimes::IMMUTABLE, &At(NOW))
             .unwrap_err();
         assert_eq!(error.status, 502);
     };
@@ -300,10 +339,50 @@ fn index_of_a_fault_is_the_clients_own() {
     world
         .ask(&json!({"model": "m", "input": ["a"]}), "", NOW)
         .unwrap();
-    let plan = plan(&json!({"model": "m", "input": ["a", "b", "b", "c"]}), "");
-    let fetched = world.look_up(&plan);
-    let resolved = plan.resolve(fetched, NOW);
-    assert_eq!(resolved.input_index(0), Some(1));
-    assert_eq!(resolved.input_index(1), Some(3));
-    assert_eq!(resolved.input_index(2), None);
+    let body = json!({"model": "m", "input": ["a", "b", "b", "c"]});
+    let Ok(Settled::Missing(missing)) = pending(&body, "").settle(&mut world, &At(NOW)) else {
+        panic!("b and c are missing");
+    };
+    assert_eq!(missing.input_index(0), Some(1));
+    assert_eq!(missing.input_index(1), Some(3));
+    assert_eq!(missing.input_index(2), None);
+}
+
+#[test]
+fn only_complete_hits_are_answered_at_once() {
+    let mut world = World::default();
+    let body = json!({"model": "m", "input": "7"});
+    let answer = |world: &mut World, control: &str, body: &Value, catalog: Option<&Catalog>| {
+        let head = head(control);
+        let known = Known {
+            catalog,
+            max_body_bytes: 100,
+        };
+        let head = Head::parse(head.as_bytes()).unwrap();
+        let body = body.to_string();
+        hit::answer(&head, body.as_bytes(), known, world, &At(NOW))
+            .map(|reply| reply.map(|reply| reply.body))
+            .map_err(|error| error.status.as_u16())
+    };
+    let catalog = catalog();
+    assert_eq!(answer(&mut world, "", &body, Some(&catalog)), Ok(None));
+    let computed = world.ask(&body, "", NOW).unwrap().reply.body;
+    assert_eq!(
+        answer(&mut world, "", &body, Some(&catalog)),
+        Ok(Some(computed))
+    );
+    assert_eq!(answer(&mut world, "", &body, None), Ok(None));
+    assert_eq!(
+        answer(&mut world, "no-cache", &body, Some(&catalog)),
+        Ok(None)
+    );
+    let other = json!({"model": "m", "input": "8"});
+    assert_eq!(
+        answer(&mut world, "only-if-cached", &other, Some(&catalog)),
+        Err(504)
+    );
+    let large = json!({"model": "m", "input": "7".repeat(100)});
+    assert_eq!(answer(&mut world, "", &large, Some(&catalog)), Err(413));
+    let wrong = json!({"model": "m", "input": ""});
+    assert_eq!(answer(&mut world, "", &wrong, None), Err(400));
 }

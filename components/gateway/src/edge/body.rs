@@ -1,11 +1,10 @@
 //! Reading bodies within a limit.
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use spin_sdk::wasip3::http_compat::IncomingRequestBody;
 
 use crate::error::ApiError;
+use crate::head::Head;
 
 /// A request's body.
 pub(super) type Incoming = IncomingRequestBody;
@@ -21,12 +20,12 @@ pub(super) enum ReadError {
 /// Reads a request's body. One that announces to be too large is refused unread.
 pub(super) async fn read_request(
     body: Incoming,
-    headers: &HeaderMap,
+    head: &Head<'_>,
     limit: u64,
 ) -> Result<Bytes, ApiError> {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = head
+        .get("content-length")
+        .and_then(|value| value.parse::<u64>().ok());
     if let Some(length) = announced.filter(|length| *length > limit) {
         return Err(ApiError::body_too_large(length, limit));
     }

@@ -10,12 +10,14 @@ use brink_cache::UnixSeconds;
 use brink_protocol::{Catalog, message};
 use spin_sdk::wasip3;
 
-use super::{Edge, now};
+use super::settings::Settings;
+use super::{Edge, SystemClock};
 use crate::embeddings::Fetched;
 use crate::error::ApiError;
+use crate::hit::Clock;
 
 /// Keys of results are 64 hexadecimal digits, so this one can never be one of theirs.
-const STORE_KEY: &str = "brink/catalog/1";
+pub(super) const STORE_KEY: &str = "brink/catalog/1";
 
 /// After a failed call the host is left alone for this long, in seconds.
 const PAUSE_AFTER_FAILURE: u64 = 1;
@@ -27,15 +29,38 @@ pub(super) struct Kept {
     ask_again: UnixSeconds,
 }
 
+impl Kept {
+    /// The copy, unless it is too old.
+    pub(super) fn fresh(&self, now: UnixSeconds, settings: &Settings) -> Option<Rc<Catalog>> {
+        let (catalog, fetched) = self.catalog.as_ref()?;
+        (now.since(*fetched) < settings.catalog_lifetime).then(|| catalog.clone())
+    }
+
+    /// Takes over what the store has, if it is newer.
+    pub(super) fn take_over(&mut self, stored: &Fetched) {
+        let Fetched::Bytes(bytes) = stored else {
+            return;
+        };
+        let Ok((fetched, catalog)) = message::decode::<(UnixSeconds, Catalog)>(bytes) else {
+            return;
+        };
+        let known = self.catalog.as_ref().map(|(_, fetched)| *fetched);
+        if known.is_none_or(|known| known < fetched) {
+            self.catalog = Some((Rc::new(catalog), fetched));
+        }
+    }
+}
+
 impl Edge {
     /// The models, from the nearest place that knows them.
     pub(super) async fn catalog(self: &Rc<Self>) -> Result<Rc<Catalog>, ApiError> {
-        let now = now();
-        if let Some(catalog) = self.fresh_copy(now) {
+        let now = SystemClock.now();
+        if let Some(catalog) = self.catalog.borrow().fresh(now, &self.settings) {
             return Ok(catalog);
         }
-        self.read_stored().await;
-        if let Some(catalog) = self.fresh_copy(now) {
+        let stored = self.store.get(STORE_KEY.to_owned()).await;
+        self.catalog.borrow_mut().take_over(&stored);
+        if let Some(catalog) = self.catalog.borrow().fresh(now, &self.settings) {
             return Ok(catalog);
         }
         self.refreshed_catalog(now).await
@@ -44,7 +69,7 @@ impl Edge {
     /// The models as the host serves them now; used when it says that a model changed.
     pub(super) async fn newest_catalog(self: &Rc<Self>) -> Result<Rc<Catalog>, ApiError> {
         let catalog = Rc::new(self.fetch_catalog().await?);
-        self.keep(catalog.clone(), now());
+        self.keep(catalog.clone(), SystemClock.now());
         Ok(catalog)
     }
 
@@ -63,30 +88,6 @@ impl Edge {
                 }
             },
             None => self.newest_catalog().await,
-        }
-    }
-
-    fn fresh_copy(&self, now: UnixSeconds) -> Option<Rc<Catalog>> {
-        let kept = self.catalog.borrow();
-        let (catalog, fetched) = kept.catalog.as_ref()?;
-        (now.since(*fetched) < self.settings.catalog_lifetime).then(|| catalog.clone())
-    }
-
-    /// Takes over a newer copy from the store, if there is one.
-    async fn read_stored(&self) {
-        let Fetched::Bytes(bytes) = self.store.get(STORE_KEY.to_owned()).await else {
-            return;
-        };
-        let Ok((fetched, catalog)) = message::decode::<(UnixSeconds, Catalog)>(&bytes) else {
-            return;
-        };
-        let mut kept = self.catalog.borrow_mut();
-        if kept
-            .catalog
-            .as_ref()
-            .is_none_or(|(_, known)| *known < fetched)
-        {
-            kept.catalog = Some((Rc::new(catalog), fetched));
         }
     }
 

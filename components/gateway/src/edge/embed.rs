@@ -1,44 +1,28 @@
-//! `POST /v1/embeddings`, step by step. The rules are in [`crate::embeddings`].
+//! `POST /v1/embeddings` through `wasi:http`, step by step. The rules are in [`crate::hit`].
 
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
-use brink_cache::{RequestControl, Scope};
-use brink_protocol::{Catalog, EmbedAnswer, Fault, FaultCode};
-use http::HeaderMap;
-use http::header::CACHE_CONTROL;
-use http::request::Parts;
+use brink_cache::Key;
+use brink_protocol::{EmbedAnswer, Fault, FaultCode};
 use spin_sdk::wasip3;
 
-use super::{Edge, Stopwatch, body, now};
-use crate::embeddings::{Answer, Plan, Request, Resolved, Stored, Timing};
+use super::{Edge, SystemClock};
+use crate::embeddings::{Answer, Fetched, Stored};
 use crate::error::ApiError;
+use crate::hit::{LookUp, Missing, Pending, Settled};
 use crate::reply::Reply;
 
-/// Until tenants come with API keys, all clients of a deployment are one tenant.
-const TENANT: &str = "default";
-
-pub(super) async fn answer(
-    edge: Rc<Edge>,
-    head: &Parts,
-    body: body::Incoming,
-    id: &str,
-) -> Result<Reply, ApiError> {
-    let limit = edge.settings.max_body_bytes;
-    let body = body::read_request(body, &head.headers, limit).await?;
-    let request = Request::parse(&body)?;
-    drop(body);
-    let control = request_control(&head.headers);
-    let catalog = edge.catalog().await?;
-
-    let answer = match attempt(&edge, request, control, &catalog, id).await? {
+pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result<Reply, ApiError> {
+    let answer = match attempt(&edge, pending, id).await? {
         Attempt::Answered(answer) => answer,
-        Attempt::ModelChanged(request) => {
+        Attempt::ModelChanged(missing) => {
             let catalog = edge.newest_catalog().await?;
-            match attempt(&edge, request, control, &catalog, id).await? {
+            let pending = missing.replan(&catalog, &SystemClock)?;
+            match attempt(&edge, pending, id).await? {
                 Attempt::Answered(answer) => answer,
                 // Twice within one request: let the client come back when the roll is over.
-                Attempt::ModelChanged(_) => return Err(ApiError::host_unavailable(1000)),
+                Attempt::ModelChanged(_) => return Err(ApiError::model_changing()),
             }
         }
     };
@@ -49,60 +33,55 @@ pub(super) async fn answer(
 enum Attempt {
     Answered(Answer),
     /// The keys are bound to a model that the host no longer serves.
-    ModelChanged(Request),
+    ModelChanged(Box<Missing>),
 }
 
-async fn attempt(
+async fn attempt(edge: &Edge, pending: Pending, id: &str) -> Result<Attempt, ApiError> {
+    let keys = pending.keys().map(|key| key.to_hex());
+    let mut fetched = Prefetched(edge.store.get_all(keys).await.into());
+    let missing = match pending.settle(&mut fetched, &SystemClock)? {
+        Settled::Answered(reply) => {
+            return Ok(Attempt::Answered(Answer {
+                reply,
+                store: Vec::new(),
+            }));
+        }
+        Settled::Missing(missing) => missing,
+    };
+    match compute(edge, &missing, id).await? {
+        Some(computed) => {
+            let lifetimes = edge.settings.lifetimes;
+            let answer = missing.complete(computed, lifetimes, &SystemClock)?;
+            Ok(Attempt::Answered(answer))
+        }
+        None => Ok(Attempt::ModelChanged(missing)),
+    }
+}
+
+/// Entries that were fetched before, in the order in which they will be asked for.
+struct Prefetched(VecDeque<Fetched>);
+
+impl LookUp for Prefetched {
+    fn get(&mut self, _key: &Key) -> Fetched {
+        self.0.pop_front().unwrap_or(Fetched::Failed)
+    }
+}
+
+/// What the host computes; `None` if it no longer serves the model.
+async fn compute(
     edge: &Edge,
-    request: Request,
-    control: RequestControl,
-    catalog: &Catalog,
+    missing: &Missing,
     id: &str,
-) -> Result<Attempt, ApiError> {
-    let mut watch = Stopwatch::start();
-    let mut timing = Timing::default();
-    let model = catalog
-        .find(&request.model)
-        .ok_or_else(|| ApiError::unknown_model(&request.model))?;
-    let scope = Scope::Tenant(TENANT.to_owned());
-    let plan = Plan::new(request, model, scope, control)?;
-    timing.key = watch.lap();
-    let fetched = edge
-        .store
-        .get_all(plan.keys().map(|key| key.to_hex()))
-        .await;
-    let resolved = plan.resolve(fetched, now());
-    timing.store = watch.lap();
-
-    let upstream = match fetch_missing(edge, &resolved, id).await? {
-        Missing::Nothing => None,
-        Missing::Fetched(answer) => Some(answer),
-        Missing::ModelChanged => return Ok(Attempt::ModelChanged(resolved.into_request())),
-    };
-    timing.upstream = upstream.is_some().then(|| watch.lap());
-    let answer = resolved.complete(upstream, edge.settings.lifetimes, timing, now())?;
-    Ok(Attempt::Answered(answer))
-}
-
-enum Missing {
-    Nothing,
-    Fetched(EmbedAnswer),
-    ModelChanged,
-}
-
-async fn fetch_missing(edge: &Edge, resolved: &Resolved, id: &str) -> Result<Missing, ApiError> {
-    let timeout: Duration = edge.settings.upstream_timeout;
-    let Some(call) = resolved.upstream_call(id, timeout)? else {
-        return Ok(Missing::Nothing);
-    };
+) -> Result<Option<EmbedAnswer>, ApiError> {
+    let call = missing.upstream_call(id, edge.settings.upstream_timeout);
     match edge.fetch_embeddings(&call).await? {
-        Ok(answer) => Ok(Missing::Fetched(answer)),
+        Ok(answer) => Ok(Some(answer)),
         Err(Fault {
             code: FaultCode::ModelChanged,
             ..
-        }) => Ok(Missing::ModelChanged),
+        }) => Ok(None),
         Err(fault) => {
-            let index = fault.item.and_then(|item| resolved.input_index(item));
+            let index = fault.item.and_then(|item| missing.input_index(item));
             Err(ApiError::from_fault(fault, index))
         }
     }
@@ -118,11 +97,4 @@ fn store_afterwards(edge: Rc<Edge>, entries: Vec<Stored>) {
             edge.store.set(entry.key.to_hex(), entry.bytes).await;
         }
     });
-}
-
-/// All `Cache-Control` fields of a request count (RFC 9110 §5.3).
-fn request_control(headers: &HeaderMap) -> RequestControl {
-    let values = headers.get_all(CACHE_CONTROL).iter();
-    let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
-    RequestControl::parse(&values.join(","))
 }

@@ -1,9 +1,11 @@
 //! The component's only door to the world: it reads bodies, opens the store and calls the
 //! host. Every rule is elsewhere in this crate.
 
+mod bindings;
 mod body;
 mod catalog;
 mod embed;
+mod fast;
 mod settings;
 mod store;
 mod upstream;
@@ -14,17 +16,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use brink_cache::UnixSeconds;
 use bytes::Bytes;
-use http::Method;
-use http::header::ORIGIN;
-use http::request::Parts;
 use http_body_util::Full;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
 
 use crate::error::ApiError;
-use crate::reply::Reply;
+use crate::head::Head;
+use crate::hit::{self, Begun, Clock};
+use crate::reply::{Exchange, Reply};
 use crate::route::Route;
-use crate::{cors, models, request_id};
 use settings::Settings;
 use store::EdgeStore;
 
@@ -38,37 +38,51 @@ struct Edge {
 #[http_service]
 async fn gateway(request: Request) -> impl IntoResponse {
     let (parts, body) = request.into_parts();
-    let id = request_id::of(&parts.headers);
-    let origin = parts.headers.get(ORIGIN).cloned();
-    let head = parts.method == Method::HEAD;
-
+    let head = Head::new(parts.method.as_str(), parts.uri.path(), &parts.headers);
     let edge = Edge::of_this_instance().await;
-    let allowed = edge
+    let allowed_origins = edge
         .as_ref()
         .map_or("*", |edge| edge.settings.cors_allow_origin.as_str());
-    let allow_origin = cors::allow_origin(allowed, origin.as_ref());
-    let reply = match &edge {
-        Ok(edge) => answer(edge.clone(), &parts, body, &id).await,
-        Err(error) => Err(error.clone()),
+    let exchange = Exchange::of(&head, allowed_origins);
+    let answer = match edge {
+        Ok(edge) => answer(edge, &head, body, &exchange.request_id).await,
+        Err(error) => Err(error),
     };
-    let mut reply = reply.unwrap_or_else(Reply::from);
-    if head {
-        reply = reply.without_body();
-    }
-    into_response(reply.finish(&id, allow_origin.as_ref()))
+    into_response(exchange.finish(answer))
 }
 
 async fn answer(
     edge: Rc<Edge>,
-    head: &Parts,
+    head: &Head<'_>,
     body: body::Incoming,
     id: &str,
 ) -> Result<Reply, ApiError> {
-    match Route::find(&head.method, head.uri.path())? {
-        Route::Preflight => Ok(cors::preflight(&head.headers)),
-        Route::Models => Ok(models::list(&*edge.catalog().await?)),
-        Route::Model(name) => models::get(&*edge.catalog().await?, &name),
-        Route::Embeddings => embed::answer(edge, head, body, id).await,
+    let body = match Route::find(head.method, head.path)? {
+        Route::Embeddings => body::read_request(body, head, edge.settings.max_body_bytes).await?,
+        _ => Bytes::new(),
+    };
+    match begin(&edge, head, &body).await? {
+        Begun::Answered(reply) => Ok(reply),
+        Begun::Pending(pending) => embed::answer(edge, *pending, id).await,
+        // The models were just fetched.
+        Begun::CatalogNeeded => Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS)),
+    }
+}
+
+/// Begins with the models at hand, and fetches them only for a request that needs them.
+async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, ApiError> {
+    let at_hand = edge
+        .catalog
+        .borrow()
+        .fresh(SystemClock.now(), &edge.settings);
+    let known = edge.settings.known(at_hand.as_deref());
+    match hit::begin(head, body, known, &SystemClock)? {
+        Begun::CatalogNeeded => {
+            let catalog = edge.catalog().await?;
+            let known = edge.settings.known(Some(&catalog));
+            hit::begin(head, body, known, &SystemClock)
+        }
+        begun => Ok(begun),
     }
 }
 
@@ -81,7 +95,7 @@ impl Edge {
             return Ok(edge);
         }
         let edge = Rc::new(Self {
-            settings: Settings::read().await?,
+            settings: Settings::read()?,
             store: EdgeStore::open().await,
             catalog: RefCell::default(),
         });
@@ -96,34 +110,29 @@ impl Edge {
 fn into_response(reply: Reply) -> http::Response<Full<Bytes>> {
     let mut response = http::Response::new(Full::new(reply.body));
     *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
+    response.headers_mut().extend(reply.headers);
     response
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge of the program: the one place that reads the wall clock"
-)]
-fn now() -> UnixSeconds {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    UnixSeconds(since_epoch.unwrap_or_default().as_secs())
-}
+/// The clocks of the host.
+struct SystemClock;
 
-/// Measures for `Server-Timing`.
-struct Stopwatch(Instant);
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the program: the one place that reads the wall clock"
+    )]
+    fn now(&self) -> UnixSeconds {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        UnixSeconds(since_epoch.unwrap_or_default().as_secs())
+    }
 
-impl Stopwatch {
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the program: the one place that reads the monotonic clock"
     )]
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// Time since the last lap or the start.
-    fn lap(&mut self) -> Duration {
-        let start = std::mem::replace(self, Self::start());
-        self.0.duration_since(start.0)
+    fn monotonic(&self) -> Duration {
+        thread_local!(static START: Instant = Instant::now());
+        START.with(Instant::elapsed)
     }
 }

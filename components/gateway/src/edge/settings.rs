@@ -1,15 +1,17 @@
 //! The component's variables (`[component.gateway.variables]` in `spin.toml`), read once per
-//! instance.
+//! instance, through an interface that both doors can use.
 
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use brink_cache::Lifetimes;
+use brink_protocol::Catalog;
 use http::StatusCode;
-use spin_sdk::variables;
 
+use super::bindings::wasi::config::store as variables;
 use crate::error::ApiError;
+use crate::hit::Known;
 
 /// What operators may set; `spin.toml` documents each.
 pub(super) struct Settings {
@@ -28,26 +30,34 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) async fn read() -> Result<Self, ApiError> {
-        let upstream: String = read("upstream").await?;
+    pub(super) fn read() -> Result<Self, ApiError> {
+        let upstream: String = read("upstream")?;
         Ok(Self {
             upstream: upstream.trim_end_matches('/').to_owned(),
-            cors_allow_origin: read("cors_allow_origin").await?,
-            max_body_bytes: read("max_body_bytes").await?,
-            upstream_timeout: Duration::from_millis(read("upstream_timeout_ms").await?),
-            catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds").await?),
+            cors_allow_origin: read("cors_allow_origin")?,
+            max_body_bytes: read("max_body_bytes")?,
+            upstream_timeout: Duration::from_millis(read("upstream_timeout_ms")?),
+            catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds")?),
             lifetimes: Lifetimes {
-                fresh: Duration::from_secs(read("freshness_seconds").await?),
+                fresh: Duration::from_secs(read("freshness_seconds")?),
                 ..Lifetimes::IMMUTABLE
             },
         })
     }
+
+    /// What requests are held against, with these models.
+    pub(super) fn known<'a>(&self, catalog: Option<&'a Catalog>) -> Known<'a> {
+        Known {
+            catalog,
+            max_body_bytes: self.max_body_bytes,
+        }
+    }
 }
 
-async fn read<T: FromStr<Err: Display>>(name: &str) -> Result<T, ApiError> {
+fn read<T: FromStr<Err: Display>>(name: &str) -> Result<T, ApiError> {
     let value = variables::get(name)
-        .await
-        .map_err(|error| misconfigured(name, &error))?;
+        .map_err(|error| misconfigured(name, &format!("{error:?}")))?
+        .ok_or_else(|| misconfigured(name, &"it is not set"))?;
     value
         .trim()
         .parse()

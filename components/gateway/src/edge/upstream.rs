@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The host answers at its deadline by itself; only a lost answer is waited for longer.
 const GRACE: Duration = Duration::from_millis(500);
 /// What a client is told to wait when the host is gone.
-const RETRY_AFTER_MS: u32 = 1000;
+pub(super) const RETRY_AFTER_MS: u32 = 1000;
 /// A catalogue takes no model time.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -1,6 +1,5 @@
 //! From results to the answer, each vector at its own index.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use brink_cache::entry::Content;
@@ -41,22 +40,22 @@ pub struct Answer {
 
 /// What the edge itself spent, for `Server-Timing`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// Reading the request and deriving keys.
-    pub key: Duration,
+    pub(crate) key: Duration,
     /// Asking the store.
-    pub store: Duration,
+    pub(crate) store: Duration,
     /// The upstream call, if there was one.
-    pub upstream: Option<Duration>,
+    pub(crate) upstream: Option<Duration>,
 }
 
 impl Resolved {
     /// Builds the answer. `upstream` holds the results of the call that
-    /// [`upstream_call`](Self::upstream_call) asked for, and is `None` when nothing was missing.
+    /// [`upstream_call`](Self::upstream_call) made, and is `None` when nothing was missing.
     ///
     /// # Errors
     /// 502 when the host's answer does not fit the call; nothing is stored then.
-    pub fn complete(
+    pub(crate) fn complete(
         self,
         upstream: Option<EmbedAnswer>,
         lifetimes: Lifetimes,
@@ -171,35 +170,32 @@ impl Results {
         let dimensions = self.dimensions as usize;
         let each = vector::written_size(dimensions * vector::ELEMENT, self.format) + 64;
         let mut out = Vec::with_capacity(128 + self.model.len() + each * self.place_of.len());
+        let mut number = itoa::Buffer::new();
         out.extend_from_slice(br#"{"object":"list","data":["#);
         let mut tokens = 0u64;
         for (index, place) in self.place_of.iter().enumerate() {
             let hit = &self.hits[*place];
             tokens += u64::from(hit.tokens);
-            let separator = if index == 0 { "" } else { "," };
-            append(
-                &mut out,
-                format_args!(r#"{separator}{{"object":"embedding","index":{index},"embedding":"#),
-            );
-            vector::write(
-                &vector::shortened(&hit.vector, dimensions),
-                self.format,
-                &mut out,
-            );
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(br#"{"object":"embedding","index":"#);
+            out.extend_from_slice(number.format(index).as_bytes());
+            out.extend_from_slice(br#","embedding":"#);
+            let vector = vector::shortened(&hit.vector, dimensions);
+            vector::write(&vector, self.format, &mut out);
             out.push(b'}');
         }
         out.extend_from_slice(br#"],"model":"#);
         serde_json::to_writer(&mut out, &self.model).expect("a string always serialises");
-        append(
-            &mut out,
-            format_args!(r#","usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#),
-        );
+        let tokens = number.format(tokens).as_bytes();
+        out.extend_from_slice(br#","usage":{"prompt_tokens":"#);
+        out.extend_from_slice(tokens);
+        out.extend_from_slice(br#","total_tokens":"#);
+        out.extend_from_slice(tokens);
+        out.extend_from_slice(b"}}");
         out.into()
     }
-}
-
-fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    std::io::Write::write_fmt(out, text).expect("writing into memory cannot fail");
 }
 
 /// RFC 9211 §2: the cache closest to the origin comes first.
@@ -210,26 +206,53 @@ fn cache_status(edge: &CacheStatus, host: Option<&OutcomeCounts>) -> String {
     }
 }
 
-/// Durations in milliseconds, as `Server-Timing` wants them.
+/// Durations in milliseconds, as `Server-Timing` wants them. Written by hand, like the body:
+/// formatting is a good part of what a hit costs.
 fn server_timing(edge: Timing, host: Option<Timings>) -> String {
-    let mut value = format!("key;dur={}, store;dur={}", Ms(edge.key), Ms(edge.store));
+    let mut value = String::with_capacity(128);
+    let mut metric = |name: &str, duration: Duration| {
+        let separator = if value.is_empty() { "" } else { ", " };
+        value.push_str(separator);
+        value.push_str(name);
+        value.push_str(";dur=");
+        push_milliseconds(&mut value, duration);
+    };
+    metric("key", edge.key);
+    metric("store", edge.store);
     if let Some(upstream) = edge.upstream {
-        let _ = write!(value, ", upstream;dur={}", Ms(upstream));
+        metric("upstream", upstream);
     }
     if let Some(host) = host {
-        let micros = |us: u32| Ms(Duration::from_micros(us.into()));
-        let (queue, inference) = (micros(host.queue_us), micros(host.inference_us));
-        let _ = write!(value, ", queue;dur={queue}, inference;dur={inference}");
+        metric("queue", Duration::from_micros(host.queue_us.into()));
+        metric("inference", Duration::from_micros(host.inference_us.into()));
     }
     value
 }
 
-/// A duration in milliseconds with microseconds behind the point, without floating point.
-struct Ms(Duration);
+/// With microseconds behind the point.
+fn push_milliseconds(out: &mut String, duration: Duration) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let mut number = itoa::Buffer::new();
+    out.push_str(number.format(micros / 1000));
+    out.push('.');
+    // The leading one keeps the zeros, and is left out.
+    out.push_str(&number.format(micros % 1000 + 1000)[1..]);
+}
 
-impl std::fmt::Display for Ms {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_milliseconds_with_three_decimals() {
+        let check = |micros, expected: &str| {
+            let mut out = String::new();
+            push_milliseconds(&mut out, Duration::from_micros(micros));
+            assert_eq!(out, expected);
+        };
+        check(0, "0.000");
+        check(7, "0.007");
+        check(1_050, "1.050");
+        check(12_345_678, "12345.678");
     }
 }

@@ -6,6 +6,9 @@ mod plan;
 mod request;
 mod vector;
 
-pub use answer::{Answer, Stored, Timing};
-pub use plan::{Fetched, Plan, Resolved};
+pub use answer::{Answer, Stored};
+pub use plan::Fetched;
 pub use request::{EncodingFormat, Request};
+
+pub(crate) use answer::Timing;
+pub(crate) use plan::{Plan, Resolved};

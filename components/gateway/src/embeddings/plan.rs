@@ -6,7 +6,7 @@ use std::time::Duration;
 use brink_cache::entry::Content;
 use brink_cache::key::{PrefixParts, Task, embed_parameters};
 use brink_cache::{
-    Entry, Key, KeyPrefix, ModelDigest, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
+    Entry, Key, KeyPrefix, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
 };
 use brink_protocol::{EmbedRequest, ModelInfo};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::error::ApiError;
 
 /// A checked request with one key per *distinct* item.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub(super) request: Request,
     pub(super) model: ModelInfo,
     pub(super) control: RequestControl,
@@ -50,7 +50,7 @@ pub enum Fetched {
 
 impl Plan {
     /// Checks the request against the model and derives the keys.
-    pub fn new(
+    pub(crate) fn new(
         request: Request,
         model: &ModelInfo,
         scope: Scope,
@@ -72,6 +72,13 @@ impl Plan {
             control,
             scope,
         };
+        if let [input] = &plan.request.inputs[..] {
+            // The common request: nothing to compare with.
+            let key = prefix.key(input.bytes());
+            plan.distinct.push(Distinct { key, first: 0 });
+            plan.place_of.push(0);
+            return Ok(plan);
+        }
         let mut places = HashMap::with_capacity(plan.request.inputs.len());
         for (first, input) in plan.request.inputs.iter().enumerate() {
             let key = prefix.key(input.bytes());
@@ -86,7 +93,7 @@ impl Plan {
 
     /// The keys to look up, in an order that [`resolve`](Self::resolve) expects back.
     /// Empty when the request forbids the look-up.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
         let asked = if self.control.may_look_up() {
             self.distinct.len()
         } else {
@@ -95,13 +102,23 @@ impl Plan {
         self.distinct[..asked].iter().map(|distinct| &distinct.key)
     }
 
-    /// Sorts what the store gave into hits and what is missing. Keys without an answer
-    /// count as not asked.
-    pub fn resolve(self, fetched: impl IntoIterator<Item = Fetched>, now: UnixSeconds) -> Resolved {
-        let mut fetched = fetched.into_iter();
-        let items = (0..self.distinct.len())
-            .map(|_| self.judge(fetched.next().unwrap_or(Fetched::NotAsked), now))
-            .collect();
+    /// Looks up every one of [`keys`](Self::keys) once, in order, and sorts what the store gave into
+    /// hits and what is missing.
+    pub(crate) fn resolve(
+        self,
+        mut look_up: impl FnMut(&Key) -> Fetched,
+        now: UnixSeconds,
+    ) -> Resolved {
+        let may_look_up = self.control.may_look_up();
+        let judge = |distinct: &Distinct| {
+            let fetched = if may_look_up {
+                look_up(&distinct.key)
+            } else {
+                Fetched::NotAsked
+            };
+            self.judge(fetched, now)
+        };
+        let items = self.distinct.iter().map(judge).collect();
         Resolved { plan: self, items }
     }
 
@@ -148,7 +165,7 @@ pub(super) struct Hit {
 
 /// A plan whose hits are known.
 #[derive(Clone, Debug)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     pub(super) plan: Plan,
     /// Per distinct item: the hit, or why there is none.
     pub(super) items: Vec<Result<Hit, Outcome>>,
@@ -156,36 +173,29 @@ pub struct Resolved {
 
 impl Resolved {
     /// Whether nothing is missing.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.items.iter().all(Result::is_ok)
     }
 
-    /// The digest that the keys are bound to.
-    pub fn model_digest(&self) -> ModelDigest {
-        self.plan.model.digest
-    }
-
-    /// The one upstream call for everything that is missing; `None` when nothing is.
+    /// Whether what is missing may be computed.
     ///
     /// # Errors
     /// 504 when the request allows cached answers only (RFC 9111 §5.2.1.7).
-    pub fn upstream_call(
-        &self,
-        request_id: &str,
-        timeout: Duration,
-    ) -> Result<Option<EmbedRequest>, ApiError> {
+    pub(crate) fn may_ask_upstream(&self) -> Result<(), ApiError> {
+        if self.plan.control.only_if_cached {
+            let missing = self.missing().count();
+            return Err(ApiError::only_if_cached(missing, self.items.len()));
+        }
+        Ok(())
+    }
+
+    /// The one upstream call for everything that is missing.
+    pub(crate) fn upstream_call(&self, request_id: &str, timeout: Duration) -> EmbedRequest {
         let plan = &self.plan;
-        let inputs: Vec<_> = self
+        let inputs = self
             .missing()
-            .map(|(_, distinct)| plan.request.inputs[distinct.first].clone())
-            .collect();
-        if inputs.is_empty() {
-            return Ok(None);
-        }
-        if plan.control.only_if_cached {
-            return Err(ApiError::only_if_cached(inputs.len(), self.items.len()));
-        }
-        Ok(Some(EmbedRequest {
+            .map(|(_, distinct)| plan.request.inputs[distinct.first].clone());
+        EmbedRequest {
             request_id: request_id.to_owned(),
             scope: plan.scope.clone(),
             model: plan.model.name.clone(),
@@ -194,12 +204,17 @@ impl Resolved {
             look_up: plan.control.may_look_up(),
             store: plan.control.may_store(),
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u32::MAX),
-            inputs,
-        }))
+            inputs: inputs.collect(),
+        }
+    }
+
+    /// The request's directives.
+    pub(crate) fn control(&self) -> RequestControl {
+        self.plan.control
     }
 
     /// What the client asked for, to plan it anew when the model changed under us.
-    pub fn into_request(self) -> Request {
+    pub(crate) fn into_request(self) -> Request {
         self.plan.request
     }
 
@@ -212,7 +227,7 @@ impl Resolved {
     }
 
     /// Index among the client's inputs of the upstream call's `item`-th input.
-    pub fn input_index(&self, item: u32) -> Option<usize> {
+    pub(crate) fn input_index(&self, item: u32) -> Option<usize> {
         self.missing()
             .nth(item as usize)
             .map(|(_, distinct)| distinct.first)
@@ -220,7 +235,7 @@ impl Resolved {
 
     /// How every input of the request fared at the edge. A repetition of an item that had to be fetched
     /// was collapsed onto the first.
-    pub fn outcomes(&self) -> OutcomeCounts {
+    pub(crate) fn outcomes(&self) -> OutcomeCounts {
         let of = |(index, place): (usize, &usize)| match &self.items[*place] {
             Ok(_) => Outcome::Hit,
             Err(_) if self.plan.distinct[*place].first != index => Outcome::Collapsed,

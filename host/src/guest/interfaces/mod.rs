@@ -16,8 +16,8 @@ use super::{
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "wit",
-        world: "brink:host/imports",
+        path: "../protocol/wit",
+        world: "brink:edge/imports",
         imports: { default: trappable },
         with: {
             "spin:key-value/key-value.store": crate::guest::keyvalue::Bucket,

@@ -1,0 +1,79 @@
+//! The synchronous door (`brink:edge/fast`): plain hits, and whatever else needs no upstream.
+//!
+//! Our host asks it first, and takes `none` for "go through `wasi:http`"; Spin never asks. The
+//! host runs it in instances of their own, so it shares the store with the other door, and no
+//! memory. Only imports that the host binds for it work here: variables, look-ups, clocks and
+//! the seed of a hash map. Anything else traps, and costs the host an instance.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use brink_protocol::Catalog;
+
+use super::SystemClock;
+use super::bindings::exports::brink::edge::fast::{Guest, Reply as WireReply};
+use super::catalog::{Kept, STORE_KEY};
+use super::settings::Settings;
+use super::store::FastStore;
+use crate::head::Head;
+use crate::hit::{self, Clock};
+use crate::reply::Exchange;
+
+/// What an instance of this door keeps between requests.
+struct Fast {
+    settings: Settings,
+    store: FastStore,
+    catalog: Kept,
+}
+
+thread_local!(static FAST: RefCell<Option<Fast>> = const { RefCell::new(None) });
+
+/// Implements the export.
+pub(super) struct Door;
+
+impl Guest for Door {
+    fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<WireReply> {
+        let head = Head::parse(&head)?;
+        FAST.with_borrow_mut(|fast| {
+            // Settings that are wrong are told by the other door.
+            let fast = match fast {
+                Some(fast) => fast,
+                None => fast.insert(Fast::open()?),
+            };
+            fast.answer(&head, &body)
+        })
+    }
+}
+
+impl Fast {
+    fn open() -> Option<Self> {
+        Some(Self {
+            settings: Settings::read().ok()?,
+            store: FastStore::open()?,
+            catalog: Kept::default(),
+        })
+    }
+
+    fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<WireReply> {
+        let catalog = self.catalog();
+        let known = self.settings.known(catalog.as_deref());
+        let answer = hit::answer(head, body, known, &mut &self.store, &SystemClock).transpose()?;
+        let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
+        let reply = exchange.finish(answer);
+        Some(WireReply {
+            head: reply.encode_head(),
+            body: reply.body.into(),
+        })
+    }
+
+    /// The models, if a copy that is fresh enough is here or in the store. Asking the host for
+    /// them is the other door's work, which leaves a copy in the store.
+    fn catalog(&mut self) -> Option<Rc<Catalog>> {
+        let now = SystemClock.now();
+        if let Some(catalog) = self.catalog.fresh(now, &self.settings) {
+            return Some(catalog);
+        }
+        self.catalog.take_over(&self.store.get_named(STORE_KEY));
+        self.catalog.fresh(now, &self.settings)
+    }
+}

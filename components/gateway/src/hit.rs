@@ -1,0 +1,244 @@
+//! The hit path: from a request and a look-up to an answer, or to what is missing.
+//!
+//! Both doors of the component run this. The synchronous one (`brink:edge/fast`) calls
+//! [`answer`], which needs a store that answers at once. The asynchronous one (`wasi:http`)
+//! stops between the two halves to fetch all entries together, and goes on with what is
+//! missing:
+//!
+//! ```text
+//!  head, body -> begin -> Pending (keys) -> settle(store) -> an answer, or Missing
+//!                  |                                                          |
+//!                  '-> an answer that needs no entry                          '-> the host
+//! ```
+//!
+//! There is no clock and no I/O here. Whatever governs hits belongs here, and nowhere else.
+
+use std::time::Duration;
+
+use brink_cache::{Key, Lifetimes, RequestControl, Scope, UnixSeconds};
+use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest};
+
+use crate::embeddings::{Answer, Fetched, Plan, Request, Resolved, Timing};
+use crate::error::ApiError;
+use crate::head::Head;
+use crate::reply::Reply;
+use crate::route::Route;
+use crate::{cors, models};
+
+/// Until tenants come with API keys, all clients of a deployment are one tenant.
+const TENANT: &str = "default";
+
+/// A store that answers at once.
+pub trait LookUp {
+    /// What is stored under `key`.
+    fn get(&mut self, key: &Key) -> Fetched;
+}
+
+/// Time, as the caller measures it.
+pub trait Clock {
+    /// Wall-clock time, for ages.
+    fn now(&self) -> UnixSeconds;
+    /// Time since some fixed moment, for `Server-Timing`.
+    fn monotonic(&self) -> Duration;
+}
+
+/// What a request is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The models; `None` when they are not known well enough.
+    pub catalog: Option<&'a Catalog>,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: u64,
+}
+
+/// What follows from a request alone.
+#[derive(Debug)]
+pub enum Begun {
+    /// No entry is needed.
+    Answered(Reply),
+    /// Entries are to be looked up.
+    Pending(Box<Pending>),
+    /// The models must be known first.
+    CatalogNeeded,
+}
+
+/// A checked request whose entries are still to be looked up.
+#[derive(Debug)]
+pub struct Pending {
+    plan: Plan,
+    timing: Timing,
+    since: Duration,
+}
+
+/// What follows from the entries.
+#[derive(Debug)]
+pub enum Settled {
+    /// All of them were there.
+    Answered(Reply),
+    /// Some have to be computed.
+    Missing(Box<Missing>),
+}
+
+/// A request of which some items have to be computed.
+#[derive(Debug)]
+pub struct Missing {
+    resolved: Resolved,
+    timing: Timing,
+    since: Duration,
+}
+
+/// Answers a request from stored entries alone; `None` when that is not possible.
+///
+/// # Errors
+/// What the client did wrong, or asked for and cannot have.
+pub fn answer(
+    head: &Head<'_>,
+    body: &[u8],
+    known: Known<'_>,
+    store: &mut impl LookUp,
+    clock: &impl Clock,
+) -> Result<Option<Reply>, ApiError> {
+    let pending = match begin(head, body, known, clock)? {
+        Begun::Answered(reply) => return Ok(Some(reply)),
+        Begun::CatalogNeeded => return Ok(None),
+        Begun::Pending(pending) => pending,
+    };
+    match pending.settle(store, clock)? {
+        Settled::Answered(reply) => Ok(Some(reply)),
+        Settled::Missing(_) => Ok(None),
+    }
+}
+
+/// Reads and checks a request. Routes without a body do not look at it.
+///
+/// # Errors
+/// What the client did wrong.
+pub fn begin(
+    head: &Head<'_>,
+    body: &[u8],
+    known: Known<'_>,
+    clock: &impl Clock,
+) -> Result<Begun, ApiError> {
+    let route = Route::find(head.method, head.path)?;
+    match (route, known.catalog) {
+        (Route::Preflight, _) => Ok(Begun::Answered(cors::preflight(head))),
+        (Route::Embeddings, catalog) => embeddings(head, body, known, catalog, clock),
+        (_, None) => Ok(Begun::CatalogNeeded),
+        (Route::Models, Some(catalog)) => Ok(Begun::Answered(models::list(catalog))),
+        (Route::Model(name), Some(catalog)) => Ok(Begun::Answered(models::get(catalog, &name)?)),
+    }
+}
+
+fn embeddings(
+    head: &Head<'_>,
+    body: &[u8],
+    known: Known<'_>,
+    catalog: Option<&Catalog>,
+    clock: &impl Clock,
+) -> Result<Begun, ApiError> {
+    let since = clock.monotonic();
+    if body.len() as u64 > known.max_body_bytes {
+        let size = body.len() as u64;
+        return Err(ApiError::body_too_large(size, known.max_body_bytes));
+    }
+    let request = Request::parse(body)?;
+    let Some(catalog) = catalog else {
+        return Ok(Begun::CatalogNeeded);
+    };
+    let mut pending = Pending::new(request, request_control(head), catalog, clock)?;
+    pending.timing.key = pending.since.saturating_sub(since);
+    Ok(Begun::Pending(Box::new(pending)))
+}
+
+/// All `Cache-Control` fields of a request count (RFC 9110 §5.3).
+fn request_control(head: &Head<'_>) -> RequestControl {
+    let values = head.get_all("cache-control");
+    let values: Vec<&str> = values
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .collect();
+    RequestControl::parse(&values.join(","))
+}
+
+impl Pending {
+    fn new(
+        request: Request,
+        control: RequestControl,
+        catalog: &Catalog,
+        clock: &impl Clock,
+    ) -> Result<Self, ApiError> {
+        let model = catalog
+            .find(&request.model)
+            .ok_or_else(|| ApiError::unknown_model(&request.model))?;
+        let plan = Plan::new(request, model, Scope::Tenant(TENANT.to_owned()), control)?;
+        Ok(Self {
+            plan,
+            timing: Timing::default(),
+            since: clock.monotonic(),
+        })
+    }
+
+    /// The keys that [`settle`](Self::settle) will ask for, in that order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.plan.keys()
+    }
+
+    /// Asks `store` for every key once, in order, and answers if that is enough.
+    ///
+    /// # Errors
+    /// 504 when something is missing and the request allows cached answers only.
+    pub fn settle(self, store: &mut impl LookUp, clock: &impl Clock) -> Result<Settled, ApiError> {
+        let resolved = self.plan.resolve(|key| store.get(key), clock.now());
+        let now = clock.monotonic();
+        let mut timing = self.timing;
+        timing.store = now.saturating_sub(self.since);
+        if resolved.is_complete() {
+            let answer = resolved.complete(None, Lifetimes::IMMUTABLE, timing, clock.now())?;
+            return Ok(Settled::Answered(answer.reply));
+        }
+        resolved.may_ask_upstream()?;
+        Ok(Settled::Missing(Box::new(Missing {
+            resolved,
+            timing,
+            since: now,
+        })))
+    }
+}
+
+impl Missing {
+    /// The one upstream call for everything that is missing.
+    pub fn upstream_call(&self, request_id: &str, timeout: Duration) -> EmbedRequest {
+        self.resolved.upstream_call(request_id, timeout)
+    }
+
+    /// Builds the answer from what the host computed, and the entries to store afterwards.
+    ///
+    /// # Errors
+    /// 502 when the host's answer does not fit the call.
+    pub fn complete(
+        self,
+        upstream: EmbedAnswer,
+        lifetimes: Lifetimes,
+        clock: &impl Clock,
+    ) -> Result<Answer, ApiError> {
+        let mut timing = self.timing;
+        timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
+        self.resolved
+            .complete(Some(upstream), lifetimes, timing, clock.now())
+    }
+
+    /// Index among the client's inputs of the upstream call's `item`-th input.
+    pub fn input_index(&self, item: u32) -> Option<usize> {
+        self.resolved.input_index(item)
+    }
+
+    /// Plans the request anew, because the model changed under it.
+    ///
+    /// # Errors
+    /// When the new model does not take the request.
+    pub fn replan(self, catalog: &Catalog, clock: &impl Clock) -> Result<Pending, ApiError> {
+        let control = self.resolved.control();
+        let mut pending = Pending::new(self.resolved.into_request(), control, catalog, clock)?;
+        pending.timing = self.timing;
+        Ok(pending)
+    }
+}
