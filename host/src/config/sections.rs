@@ -8,7 +8,7 @@ use toml::Value;
 use super::reader::{Reader, Section};
 use super::{Level, LogConfig};
 use crate::batch::BatchConfig;
-use crate::guest::{BodyLimits, GuestConfig, OutboundConfig};
+use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
 use crate::inference::{DeviceChoice, InferenceConfig};
 use crate::results::ResultsConfig;
 use crate::server::{ConnectionLimits, ServerConfig};
@@ -88,8 +88,17 @@ pub(super) fn guest(reader: &mut Reader) -> GuestConfig {
     drop(section);
     GuestConfig {
         request_body: request_body(reader),
+        fast_door: fast_door(reader, &config.fast_door),
         outbound: outbound(reader, config.outbound),
         ..config
+    }
+}
+
+fn fast_door(reader: &mut Reader, default: &FastDoorConfig) -> FastDoorConfig {
+    let mut section = reader.section("fast_door");
+    FastDoorConfig {
+        enabled: section.choice("mode", default.enabled, &[("auto", true), ("off", false)]),
+        timeout: section.duration("timeout_ms", default.timeout, 10..=1000),
     }
 }
 

@@ -135,7 +135,9 @@ impl Application {
         let config = parts.config;
         config.validate().map_err(BuildError::Config)?;
         let idle = config.max_idle * manifest.components.len();
-        let engine = Engine::new(&config, config.max_instances + idle);
+        // A door's call never suspends, so there are never more of them than threads that serve.
+        let doors = runtime.metrics().num_workers() * manifest.components.len();
+        let engine = Engine::new(&config, config.max_instances + idle, doors);
         let engine = engine.map_err(|error| BuildError::Engine(error.into()))?;
         let linker = engine.linker();
         let network = Network::new(config.outbound.clone(), parts.upstreams);
@@ -205,8 +207,6 @@ impl Application {
         B::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
-        set_authority(&mut parts);
-        call.headers.set(&mut parts, &call.matched, call.client);
         let config = &self.shared.config;
         let max_bytes = config.request_body.max_bytes;
         if body.size_hint().lower() > max_bytes {
@@ -215,6 +215,14 @@ impl Application {
         let body = LimitedBody::new(body, config.request_body);
         let fault = body.fault();
         let body = ReadAhead::read(body, config.read_ahead_bytes).await?;
+        if let Some(door) = &call.pool.door
+            && let Some(whole) = body.whole()
+            && let Some(answer) = door.answer(&parts, &whole)
+        {
+            return Ok(answer);
+        }
+        set_authority(&mut parts);
+        call.headers.set(&mut parts, &call.matched, call.client);
         let request = Request::from_parts(parts, body.into_wasi());
         run::call(call.pool, request, fault).await
     }

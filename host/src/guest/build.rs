@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::{
     compile::CompileCache,
+    door::DoorCode,
     engine::Engine,
     error::BuildError,
     files::Mounts,
@@ -30,7 +31,14 @@ pub(super) struct Builder<'a> {
 impl Builder<'_> {
     /// Compiles and links `spec`, and prepares what its instances share.
     pub(super) fn pool(&self, spec: ComponentSpec) -> Result<Pool, BuildError> {
-        let service = self.link(&spec)?;
+        let wasm = std::fs::read(&spec.source).map_err(|source| BuildError::Source {
+            component: spec.id.clone(),
+            path: spec.source.clone(),
+            source,
+        })?;
+        let component = self.compile(&spec, &wasm)?;
+        let service = self.link(&spec, &component)?;
+        let door = self.door(&spec, &wasm, &component);
         let stores = self.granted_stores(&spec)?;
         let mounts = Mounts::prepare(&spec, self.folder).map_err(|source| BuildError::Files {
             component: spec.id.clone(),
@@ -45,7 +53,12 @@ impl Builder<'_> {
             stores,
             max_memory_bytes: self.shared.config.max_memory_bytes,
         };
-        Ok(Pool::new(Arc::new(context), self.shared.clone(), service))
+        Ok(Pool::new(
+            Arc::new(context),
+            self.shared.clone(),
+            service,
+            door,
+        ))
     }
 
     fn granted_stores(&self, spec: &ComponentSpec) -> Result<BTreeMap<String, Bucket>, BuildError> {
@@ -61,23 +74,37 @@ impl Builder<'_> {
             .collect()
     }
 
-    fn link(&self, spec: &ComponentSpec) -> Result<ServicePre<GuestState>, BuildError> {
-        let wasm = std::fs::read(&spec.source).map_err(|source| BuildError::Source {
-            component: spec.id.clone(),
-            path: spec.source.clone(),
-            source,
-        })?;
-        let compiled = self.engine.load(&wasm, &self.cache);
-        let component = compiled.map_err(|source| BuildError::Compile {
+    fn compile(&self, spec: &ComponentSpec, wasm: &[u8]) -> Result<Component, BuildError> {
+        let compiled = self.engine.load(wasm, &self.cache);
+        compiled.map_err(|source| BuildError::Compile {
             component: spec.id.clone(),
             source: source.into(),
-        })?;
+        })
+    }
+
+    fn link(
+        &self,
+        spec: &ComponentSpec,
+        component: &Component,
+    ) -> Result<ServicePre<GuestState>, BuildError> {
         self.linker
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .and_then(ServicePre::new)
             .map_err(|source| BuildError::Interfaces {
                 component: spec.id.clone(),
                 source: source.into(),
             })
+    }
+
+    /// A door that cannot be used is logged and left out: all requests have another way.
+    fn door(&self, spec: &ComponentSpec, wasm: &[u8], component: &Component) -> Option<DoorCode> {
+        if !self.shared.config.fast_door.enabled {
+            return None;
+        }
+        DoorCode::load(self.engine.raw(), &self.cache, wasm, component)
+            .inspect_err(|error| {
+                tracing::warn!(component = spec.id, %error, "the fast door is not used");
+            })
+            .ok()?
     }
 }

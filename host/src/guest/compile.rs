@@ -13,7 +13,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Module, component::Component};
 
 /// Length of the checksum in front of the payload, in bytes.
 const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
@@ -32,21 +32,79 @@ impl CompileCache {
         Self(folder)
     }
 
-    /// The compiled form of `wasm`. A cache that fails costs time and is logged; it
+    /// The compiled form of the component `wasm`. A cache that fails costs time and is logged; it
     /// is never an error.
     pub(super) fn load(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+        self.compiled(engine, wasm)
+    }
+
+    /// The compiled form of the core module `wasm`; otherwise as [`load`](Self::load).
+    pub(super) fn load_module(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Module> {
+        self.compiled(engine, wasm)
+    }
+
+    fn compiled<C: Compiled>(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<C> {
         let Some(folder) = &self.0 else {
-            return Component::new(engine, wasm);
+            return C::compile(engine, wasm);
         };
         let path = folder.join(file_name(engine, wasm));
-        if let Some(component) = read(engine, &path) {
-            return Ok(component);
+        if let Some(compiled) = read(engine, &path) {
+            return Ok(compiled);
         }
-        let payload = engine.precompile_component(wasm)?;
+        let payload = C::precompile(engine, wasm)?;
         if let Err(error) = write(folder, &path, &payload) {
             tracing::warn!(%error, path = %path.display(), "cannot keep a compiled component");
         }
-        deserialize(engine, &payload)
+        C::deserialize(engine, &payload)
+    }
+}
+
+/// Components, and core modules. Their bytes differ from the header on, so their names do too.
+trait Compiled: Sized {
+    fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self>;
+    fn precompile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>>;
+    /// `payload` must come from [`precompile`](Self::precompile); see there for why it does.
+    fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Self>;
+}
+
+impl Compiled for Component {
+    fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        Self::new(engine, wasm)
+    }
+
+    fn precompile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+        engine.precompile_component(wasm)
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "loading compiled code is unsafe by nature; see the safety comment"
+    )]
+    fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: `payload` has to be what `precompile` returned. It comes either straight
+        // from there, or from a file in a folder that only this user can write (the contract
+        // of `CompileCache`), with a matching checksum. Wasmtime itself refuses payloads of
+        // another version, of another kind, or with other settings.
+        unsafe { Self::deserialize(engine, payload) }
+    }
+}
+
+impl Compiled for Module {
+    fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        Self::new(engine, wasm)
+    }
+
+    fn precompile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+        engine.precompile_module(wasm)
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "loading compiled code is unsafe by nature; see the safety comment"
+    )]
+    fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: as for components.
+        unsafe { Self::deserialize(engine, payload) }
     }
 }
 
@@ -60,14 +118,14 @@ fn file_name(engine: &Engine, wasm: &[u8]) -> String {
 }
 
 /// `None` if the file is not there, damaged, or not ours.
-fn read(engine: &Engine, path: &Path) -> Option<Component> {
+fn read<C: Compiled>(engine: &Engine, path: &Path) -> Option<C> {
     let bytes = fs::read(path).ok()?;
     let (checksum, payload) = bytes.split_at_checked(CHECKSUM_BYTES)?;
     if blake3::hash(payload).as_bytes() != checksum {
         tracing::warn!(path = %path.display(), "a compiled component is damaged; compiling again");
         return None;
     }
-    deserialize(engine, payload)
+    C::deserialize(engine, payload)
         .inspect_err(|error| {
             tracing::warn!(%error, path = %path.display(), "a compiled component is unusable; compiling again");
         })
@@ -88,18 +146,6 @@ fn write(folder: &Path, path: &Path, payload: &[u8]) -> io::Result<()> {
             // Best effort: the file may not even exist.
             let _ = fs::remove_file(&temporary);
         })
-}
-
-#[expect(
-    unsafe_code,
-    reason = "loading compiled code is unsafe by nature; see the safety comment"
-)]
-fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `payload` has to be what `precompile_component` returned. It comes
-    // either straight from there, or from a file in a folder that only this user can
-    // write (the contract of `CompileCache`), with a matching checksum. Wasmtime
-    // itself refuses payloads of another version or with other settings.
-    unsafe { Component::deserialize(engine, payload) }
 }
 
 /// Feeds a `Hash` into BLAKE3: the 64 bits of a `Hasher` are too few for a name.
@@ -139,7 +185,7 @@ mod tests {
         let cache = CompileCache::new(Some(folder.path().to_owned()));
         cache.load(&engine, WASM).unwrap();
         let file = only_file(folder.path());
-        assert!(read(&engine, &file).is_some());
+        assert!(read::<Component>(&engine, &file).is_some());
         let written = fs::metadata(&file).unwrap().modified().unwrap();
         cache.load(&engine, WASM).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);

@@ -37,11 +37,33 @@ pub struct GuestConfig {
     /// so that a slow sender holds no instance. Default 64 KiB. Zero reads nothing:
     /// needed only by clients that wait for the answer before they send.
     pub read_ahead_bytes: usize,
+    /// The synchronous door for cached hits.
+    pub fast_door: FastDoorConfig,
     /// Requests of guests to other hosts.
     pub outbound: OutboundConfig,
     /// Where compiled components are kept; `None` compiles at each start. The folder
     /// must be writable by this user only: what lies there is run as native code.
     pub cache_dir: Option<PathBuf>,
+}
+
+/// How components with a synchronous door (`brink:edge/fast`) are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FastDoorConfig {
+    /// Whether the door is asked at all. Default true.
+    pub enabled: bool,
+    /// Longest time for one call: it holds a thread that serves. Measured in ticks of
+    /// 10 ms, and up to two more. Default 50 ms: a busy machine may
+    /// pause an innocent call for some ticks.
+    pub timeout: Duration,
+}
+
+impl Default for FastDoorConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            timeout: Duration::from_millis(50),
+        }
+    }
 }
 
 /// Limits of requests that guests send.
@@ -77,6 +99,7 @@ impl Default for GuestConfig {
                 total_timeout: Duration::from_secs(60),
             },
             read_ahead_bytes: 64 << 10,
+            fast_door: FastDoorConfig::default(),
             outbound: OutboundConfig::default(),
             cache_dir: None,
         }
@@ -160,6 +183,7 @@ impl GuestConfig {
             ("request_timeout", self.request_timeout),
             ("response_idle_timeout", self.response_idle_timeout),
             ("background_timeout", self.background_timeout),
+            ("fast_door.timeout", self.fast_door.timeout),
             ("request_body.idle_timeout", self.request_body.idle_timeout),
             (
                 "request_body.total_timeout",

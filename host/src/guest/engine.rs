@@ -18,7 +18,7 @@ use super::{
 
 /// How often running guests yield to the runtime. A guest in an endless loop
 /// delays others on its thread by this long, and no longer.
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// Parts of one component. A component built by rustc has three core instances (its
 /// module and two shims), one memory and two tables; composed ones have more.
@@ -37,14 +37,23 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// An engine with room for `instances` at a time.
-    pub(super) fn new(config: &GuestConfig, instances: usize) -> wasmtime::Result<Self> {
-        let raw = wasmtime::Engine::new(&engine_config(config, instances))?;
+    /// An engine with room for `instances` of components and `doors` of core modules at a time.
+    pub(super) fn new(
+        config: &GuestConfig,
+        instances: usize,
+        doors: usize,
+    ) -> wasmtime::Result<Self> {
+        let raw = wasmtime::Engine::new(&engine_config(config, instances, doors))?;
         let ticker = Ticker::start(raw.weak())?;
         Ok(Self {
             raw,
             _ticker: ticker,
         })
+    }
+
+    /// Wasmtime's engine.
+    pub(super) fn raw(&self) -> &wasmtime::Engine {
+        &self.raw
     }
 
     /// Compiles a component, or takes its compiled form from `cache`.
@@ -76,13 +85,18 @@ pub fn component_imports(wasm: &[u8]) -> Result<Vec<String>, BoxError> {
     Ok(names.collect())
 }
 
-fn engine_config(limits: &GuestConfig, instances: usize) -> Config {
+fn engine_config(limits: &GuestConfig, instances: usize, doors: usize) -> Config {
     let instances = u32::try_from(instances).unwrap_or(u32::MAX);
+    let doors = u32::try_from(doors).unwrap_or(u32::MAX);
+    let with_doors = |per_component: u32, per_door: u32| {
+        let components = instances.saturating_mul(per_component);
+        components.saturating_add(doors.saturating_mul(per_door))
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
-        .total_memories(instances.saturating_mul(MEMORIES_PER_COMPONENT))
-        .total_tables(instances.saturating_mul(TABLES_PER_COMPONENT))
+        .total_core_instances(with_doors(CORE_INSTANCES_PER_COMPONENT, 1))
+        .total_memories(with_doors(MEMORIES_PER_COMPONENT, 1))
+        .total_tables(with_doors(TABLES_PER_COMPONENT, 2))
         .total_stacks(instances.saturating_mul(MEMORIES_PER_COMPONENT))
         .max_memory_size(limits.max_memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
@@ -91,7 +105,9 @@ fn engine_config(limits: &GuestConfig, instances: usize) -> Config {
     config
         .wasm_component_model_async(true)
         .memory_init_cow(true)
-        .memory_reservation(limits.max_memory_bytes as u64)
+        // Address space, not memory. With all that 32 bits can reach reserved for each instance, the guest's
+        // loads and stores need no bounds checks.
+        .memory_reservation(4 << 30)
         .epoch_interruption(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config

@@ -2,10 +2,11 @@
 //! components may use.
 //!
 //! ```text
-//!  spin.toml -> manifest -> app -+-> router -> pool -> run (the guest, in the caller's task)
-//!                                |               |
-//!                                '-> engine      '-> state: interfaces -> keyvalue
-//!                                    (compile)              outbound   -> allow, local, client
+//!  spin.toml -> manifest -> app -+-> router -> pool -+-> door (plain hits, without suspending)
+//!                                |                   '-> run (the guest, in the caller's task)
+//!                                '-> engine               |
+//!                                    (compile)            '-> state: interfaces -> keyvalue
+//!                                                                    outbound   -> allow, local, client
 //! ```
 //!
 //! Invariants: one request at a time in an instance; nothing is queued; whatever a
@@ -19,6 +20,7 @@ pub mod body;
 mod build;
 mod compile;
 mod config;
+mod door;
 mod drive;
 mod engine;
 mod error;
@@ -38,7 +40,7 @@ mod stats;
 
 pub use app::{GuestHost, GuestParts};
 pub use body::{BodyFault, BodyLimits, LimitedBody};
-pub use config::{GuestConfig, GuestConfigError, OutboundConfig};
+pub use config::{FastDoorConfig, GuestConfig, GuestConfigError, OutboundConfig};
 pub use engine::component_imports;
 pub use error::{BuildError, GuestError};
 pub use files::FilesError;

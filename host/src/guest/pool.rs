@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::{
     config::GuestConfig,
+    door::{Door, DoorCode},
     error::GuestError,
     outbound::Network,
     state::{ComponentContext, GuestState},
@@ -75,6 +76,8 @@ pub(super) struct Pool {
     pub(super) context: Arc<ComponentContext>,
     pub(super) shared: Arc<Shared>,
     pub(super) stats: Arc<PoolStats>,
+    /// The component's synchronous door, if it has one.
+    pub(super) door: Option<Door>,
     service: ServicePre<GuestState>,
     /// The most recently used last: it is taken first, so that the others can expire.
     /// The lock guards pushes and pops only; instances are made and dropped outside it.
@@ -86,11 +89,18 @@ impl Pool {
         context: Arc<ComponentContext>,
         shared: Arc<Shared>,
         service: ServicePre<GuestState>,
+        door: Option<DoorCode>,
     ) -> Self {
+        let stats = Arc::<PoolStats>::default();
+        let door = door.map(|code| {
+            let config = &shared.config;
+            Door::new(code, context.clone(), stats.clone(), config)
+        });
         Self {
             context,
             shared,
-            stats: Arc::default(),
+            stats,
+            door,
             service,
             idle: Mutex::default(),
         }

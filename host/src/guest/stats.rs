@@ -25,6 +25,14 @@ pub struct PoolStats {
     pub discarded: AtomicU64,
     /// Work after a response that was cut off, because it took too long or too much of it ran.
     pub background_cut: AtomicU64,
+    /// Requests that the synchronous door answered.
+    pub door_answered: AtomicU64,
+    /// Requests that the synchronous door was asked about, and that went through `wasi:http`.
+    pub door_passed: AtomicU64,
+    /// Calls of the synchronous door that trapped, took too long, or gave no valid answer.
+    pub door_failed: AtomicU64,
+    /// Requests that went through `wasi:http` at once, because the door kept failing.
+    pub door_skipped: AtomicU64,
 }
 
 pub(super) fn add(counter: &AtomicU64) {

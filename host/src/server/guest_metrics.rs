@@ -52,6 +52,14 @@ const COUNTERS: [(&str, &str, Reading); 6] = [
     ),
 ];
 
+/// What became of requests to a component with a synchronous door.
+const DOOR_OUTCOMES: [(&str, Reading); 4] = [
+    ("answered", |stats| &stats.door_answered),
+    ("passed", |stats| &stats.door_passed),
+    ("failed", |stats| &stats.door_failed),
+    ("skipped", |stats| &stats.door_skipped),
+];
+
 /// States of an instance.
 const STATES: [(&str, Reading); 3] = [
     ("busy", |stats| &stats.busy),
@@ -67,6 +75,16 @@ impl Collector for GuestMetrics {
             for (component, stats) in self.0.stats() {
                 let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
                 value.encode(descriptor.encode_family(&[("component", component)])?)?;
+            }
+        }
+        let help = "Requests that could be put to a component's synchronous door";
+        let name = "brink_fast_door_requests";
+        let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (component, stats) in self.0.stats() {
+            for (outcome, reading) in DOOR_OUTCOMES {
+                let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
+                let labels = [("component", component), ("outcome", outcome)];
+                value.encode(descriptor.encode_family(&labels)?)?;
             }
         }
         let help = "Component instances; those in the background are busy too";

@@ -86,20 +86,28 @@ async fn a_damaged_compiled_component_is_compiled_again() {
         setup.build().await
     };
     build().await.says_hello().await;
-    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-    assert_eq!(files.len(), 1);
-    let file = files[0].as_ref().unwrap().path();
-    let good = fs::read(&file).unwrap();
-    let mut damaged = good.clone();
-    let middle = damaged.len() / 2;
-    damaged[middle] ^= 0xff;
-    fs::write(&file, damaged).unwrap();
-    build().await.says_hello().await;
-    assert_eq!(fs::read(&file).unwrap(), good);
-    let written = fs::metadata(&file).unwrap().modified().unwrap();
-    build().await.says_hello().await;
-    let reused = fs::metadata(&file).unwrap().modified().unwrap();
-    assert_eq!(reused, written, "a good file is reused");
+    let files: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert_eq!(
+        files.len(),
+        2,
+        "the component, and the core module of its door"
+    );
+    for file in files {
+        let good = fs::read(&file).unwrap();
+        let mut damaged = good.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0xff;
+        fs::write(&file, damaged).unwrap();
+        build().await.says_hello().await;
+        assert_eq!(fs::read(&file).unwrap(), good);
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        build().await.says_hello().await;
+        let reused = fs::metadata(&file).unwrap().modified().unwrap();
+        assert_eq!(reused, written, "a good file is reused");
+    }
 }
 
 /// Builds an application whose component is `wasm`.

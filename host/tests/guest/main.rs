@@ -3,6 +3,7 @@
 
 mod application;
 mod bodies;
+mod door;
 mod isolation;
 mod outbound;
 mod stores;

@@ -151,12 +151,14 @@ impl Client {
         path: &str,
         body: impl Into<Bytes>,
     ) -> hyper::Result<Reply> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "brink.test")
-            .body(Full::new(body.into()))
-            .unwrap();
+        let request = Request::builder().method(method).uri(path);
+        self.request(request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn request(&mut self, request: Request<Bytes>) -> hyper::Result<Reply> {
+        let mut request = request.map(Full::new);
+        let host = http::HeaderValue::from_static("brink.test");
+        request.headers_mut().insert("host", host);
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let (parts, body) = response.into_parts();

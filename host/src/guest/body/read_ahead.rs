@@ -49,6 +49,12 @@ where
         Ok(gathered.into_body(trailers, rest))
     }
 
+    /// All of the body, if all of it has been read and it has no trailers.
+    pub(in crate::guest) fn whole(&self) -> Option<Bytes> {
+        let is_whole = self.rest.is_none() && self.trailers.is_none();
+        is_whole.then(|| self.data.clone().unwrap_or_default())
+    }
+
     /// The form in which the WASI layer takes bodies.
     pub(in crate::guest) fn into_wasi(self) -> WasiBody
     where

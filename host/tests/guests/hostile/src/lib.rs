@@ -3,6 +3,7 @@
 #![cfg(target_family = "wasm")]
 
 mod behaviour;
+mod door;
 
 use spin_sdk::{
     http::{BoxBody, FullBody, IntoResponse, Request, Response, box_body},
@@ -29,6 +30,7 @@ async fn serve(request: Request) -> impl IntoResponse {
         "/file" => behaviour::file(&query),
         "/outbound" | "/stream" => behaviour::outbound(&query).await,
         "/background" => Ok(behaviour::background(query)),
+        _ if path.starts_with("/door/") => Ok(text("http")),
         _ => Ok(with_status(404, "no such behaviour")),
     };
     answer.unwrap_or_else(|error| with_status(500, format!("{error:#}")))

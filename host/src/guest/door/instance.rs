@@ -1,0 +1,168 @@
+//! One instance of a door, and a call into it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{Response, request::Parts};
+use tokio::time::Instant;
+use wasmtime::{
+    AsContextMut, Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, format_err,
+};
+
+use super::{
+    code::{ANSWER, DoorCode, POST_ANSWER},
+    head,
+};
+use crate::guest::{keyvalue::Bucket, response::GuestBody, state::ComponentContext};
+
+/// Ticks that making an instance may take: it runs little code, on a machine that may be busy.
+const START_TICKS: u64 = 100;
+
+/// The state behind an instance.
+pub(super) struct DoorState {
+    pub(super) component: Arc<ComponentContext>,
+    /// Open stores by handle, counted from one; `None` once closed.
+    pub(super) stores: Vec<Option<Bucket>>,
+    /// Set once the instance is made.
+    pub(super) abi: Option<Abi>,
+    pub(super) made: Instant,
+    limits: StoreLimits,
+}
+
+/// What the canonical ABI needs of an instance.
+#[derive(Clone)]
+pub(super) struct Abi {
+    pub(super) memory: Memory,
+    /// Old pointer, old size, alignment, new size.
+    realloc: TypedFunc<(u32, u32, u32, u32), u32>,
+}
+
+impl Abi {
+    /// A part of the memory, or a trap.
+    pub(super) fn bytes<'a, T: 'static>(
+        &self,
+        store: impl Into<wasmtime::StoreContext<'a, T>>,
+        pointer: u32,
+        length: u32,
+    ) -> wasmtime::Result<&'a [u8]> {
+        let start = pointer as usize;
+        let end = start.saturating_add(length as usize);
+        let memory = self.memory.data(store);
+        memory
+            .get(start..end)
+            .ok_or_else(|| format_err!("{pointer}+{length} is outside of the memory"))
+    }
+
+    /// Copies `bytes` into memory that the guest will own.
+    pub(super) fn put(
+        &self,
+        mut store: impl AsContextMut,
+        bytes: &[u8],
+    ) -> wasmtime::Result<(u32, u32)> {
+        let length = u32::try_from(bytes.len())?;
+        if length == 0 {
+            // Any aligned pointer stands for an empty list.
+            return Ok((1, 0));
+        }
+        let pointer = self.realloc.call(&mut store, (0, 0, 1, length))?;
+        self.memory.write(&mut store, pointer as usize, bytes)?;
+        Ok((pointer, length))
+    }
+}
+
+/// An instance that answers one request after the other.
+pub(super) struct Instance {
+    store: Store<DoorState>,
+    abi: Abi,
+    answer: TypedFunc<(u32, u32, u32, u32), u32>,
+    post_answer: TypedFunc<u32, ()>,
+    /// Kept from call to call.
+    head: Vec<u8>,
+    uses: u32,
+}
+
+impl Instance {
+    pub(super) fn new(code: &DoorCode, component: Arc<ComponentContext>) -> wasmtime::Result<Self> {
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(component.max_memory_bytes)
+            .trap_on_grow_failure(true)
+            .build();
+        let state = DoorState {
+            component,
+            stores: Vec::new(),
+            abi: None,
+            made: Instant::now(),
+            limits,
+        };
+        let mut store = Store::new(code.pre.module().engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_epoch_deadline(START_TICKS);
+        let instance = code.pre.instantiate(&mut store)?;
+        let memory = instance.get_memory(&mut store, "memory");
+        let abi = Abi {
+            memory: memory.ok_or_else(|| format_err!("the core module exports no memory"))?,
+            realloc: instance.get_typed_func(&mut store, "cabi_realloc")?,
+        };
+        store.data_mut().abi = Some(abi.clone());
+        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, "_initialize") {
+            initialize.call(&mut store, ())?;
+        }
+        Ok(Self {
+            answer: instance.get_typed_func(&mut store, ANSWER)?,
+            post_answer: instance.get_typed_func(&mut store, POST_ANSWER)?,
+            store,
+            abi,
+            head: Vec::new(),
+            uses: 0,
+        })
+    }
+
+    /// How many calls it has answered.
+    pub(super) fn uses(&self) -> u32 {
+        self.uses
+    }
+
+    /// The guest's answer, or `None` if it has none. After an error the instance must be dropped.
+    pub(super) fn call(
+        &mut self,
+        request: &Parts,
+        body: &[u8],
+        deadline_ticks: u64,
+    ) -> wasmtime::Result<Option<Response<GuestBody>>> {
+        self.uses += 1;
+        self.store.set_epoch_deadline(deadline_ticks);
+        head::write_request(request, &mut self.head);
+        let head = self.abi.put(&mut self.store, &self.head)?;
+        let body = self.abi.put(&mut self.store, body)?;
+        let arguments = (head.0, head.1, body.0, body.1);
+        let result = self.answer.call(&mut self.store, arguments)?;
+        let reply = self.read(result)?;
+        self.post_answer.call(&mut self.store, result)?;
+        match reply {
+            Some((head, body)) => head::read_response(request, head, body).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads `option<reply>`: a discriminant, and two lists. Both are copied out at once: the guest
+    /// takes its memory back.
+    fn read(&self, result: u32) -> wasmtime::Result<Option<(Bytes, Bytes)>> {
+        let store = &self.store;
+        let option = self.abi.bytes(store, result, 20)?;
+        if option[0] == 0 {
+            return Ok(None);
+        }
+        let word = |index: usize| {
+            let bytes = option[4 * index..4 * index + 4].try_into();
+            u32::from_le_bytes(bytes.expect("four bytes"))
+        };
+        let head = self.abi.bytes(store, word(1), word(2))?;
+        let body = self.abi.bytes(store, word(3), word(4))?;
+        let mut both = BytesMut::with_capacity(head.len() + body.len());
+        both.extend_from_slice(head);
+        both.extend_from_slice(body);
+        let mut both = both.freeze();
+        let head = both.split_to(head.len());
+        Ok(Some((head, both)))
+    }
+}
