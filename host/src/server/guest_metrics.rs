@@ -23,7 +23,7 @@ impl std::fmt::Debug for GuestMetrics {
 type Reading = fn(&PoolStats) -> &AtomicU64;
 
 /// Counters: name, help, and where the value is.
-const COUNTERS: [(&str, &str, Reading); 6] = [
+const COUNTERS: [(&str, &str, Reading); 7] = [
     (
         "brink_guest_requests",
         "Requests that got an instance",
@@ -45,6 +45,11 @@ const COUNTERS: [(&str, &str, Reading); 6] = [
     ("brink_guest_instances_created", "Instances made", |stats| {
         &stats.created
     }),
+    (
+        "brink_guest_instances_discarded",
+        "Instances dropped in the middle of a request",
+        |stats| &stats.discarded,
+    ),
     (
         "brink_guest_background_cut",
         "Work after a response that was cut off",

@@ -39,9 +39,7 @@ fn refusal(error: &GuestError) -> Refusal {
         status: error.status(),
         code: code(error),
         message: message(error),
-        retry_after: error
-            .retry_after()
-            .map(|wait| wait.as_secs().try_into().unwrap_or(u32::MAX)),
+        retry_after: error.retry_after(),
     }
 }
 

@@ -1,9 +1,14 @@
 //! Answers that the host gives by itself, before or instead of a component.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
+
+/// `Retry-After` in milliseconds, as OpenAI's clients read it. The gateway's errors carry it too.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// A refusal in the shape of OpenAI's errors, which is what clients of the gateway parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +19,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// One sentence: which limit, which value.
     pub message: String,
-    /// When to try again, in seconds.
-    pub retry_after: Option<u32>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -38,7 +43,7 @@ impl Refusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "overloaded",
             message: format!("{limit} requests are in flight already; no more are accepted"),
-            retry_after: Some(1),
+            retry_after: Some(Duration::from_secs(1)),
         }
     }
 
@@ -67,12 +72,45 @@ impl Refusal {
         headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
         headers.insert(
             "access-control-expose-headers",
-            HeaderValue::from_static("retry-after, x-request-id"),
+            HeaderValue::from_static("retry-after, retry-after-ms, x-request-id"),
         );
-        if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = self.retry_after {
+            tell_when(headers, wait);
         }
         *response.body_mut() = Body::from(body);
         response
+    }
+}
+
+/// Whole seconds are rounded up and never zero: a client that reads only them must not come too
+/// early.
+fn tell_when(headers: &mut HeaderMap, wait: Duration) {
+    let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let seconds = milliseconds.div_ceil(1000).max(1);
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(milliseconds));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_to_come_back_is_told_in_seconds_and_milliseconds() {
+        let check = |milliseconds: u64, seconds: &str| {
+            let refusal = Refusal {
+                retry_after: Some(Duration::from_millis(milliseconds)),
+                ..Refusal::overloaded(1)
+            };
+            let response = refusal.into_response();
+            let headers = response.headers();
+            assert_eq!(headers["retry-after"], seconds);
+            assert_eq!(headers["retry-after-ms"], milliseconds.to_string());
+            let exposed = headers["access-control-expose-headers"].to_str().unwrap();
+            assert!(exposed.contains("retry-after-ms"), "{exposed}");
+        };
+        check(1, "1");
+        check(1000, "1");
+        check(1001, "2");
     }
 }
