@@ -1,6 +1,7 @@
 //! Accepting connections and speaking HTTP on them, within limits, until told to drain.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +11,22 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::socket;
+
 /// Limits of connections, the same for every listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Most open connections; further ones wait in the system's backlog.
     pub max_connections: usize,
-    /// Longest time in which a request's head must have arrived, which also ends idle keep-alive
-    /// connections of HTTP/1.
+    /// Longest time in which a request's head must have arrived; a head that began gets 408. It
+    /// also ends idle keep-alive connections of HTTP/1, without an answer.
     pub header_timeout: Duration,
     /// Most bytes of a request's head.
     pub max_header_bytes: usize,
@@ -139,16 +142,37 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not available");
     }
+    let (lent, lender) = socket::lend(stream);
+    let progress = Arc::clone(&lender.progress);
     let service = service_fn(move |request| {
+        progress.request_arrived();
         let answer = answer.clone();
         async move { Ok::<_, Infallible>(answer.answer(request, client).await) }
     });
     let builder = http_builder(limits);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
+    let connection = builder.serve_connection(lent, service);
+    let ended = tokio::select! {
+        ended = watcher.watch(connection.into_owned()) => ended,
+        () = lender.stays_silent(limits.header_timeout) => Err(HeadTimedOut.into()),
+    };
+    if let Err(error) = ended {
         // Clients that leave or never finish their head are everyday.
         tracing::debug!(%client, error = %error, "a connection ended early");
+        if is_head_timeout(&*error) {
+            lender.refuse_unfinished_head().await;
+        }
     }
+}
+
+/// Not even the HTTP version could be told in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no request began in time")]
+struct HeadTimedOut;
+
+/// hyper names the time-out of a head without a source; that of HTTP/2 pings has one.
+fn is_head_timeout(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let timed_out = |error: &hyper::Error| error.is_timeout() && error.source().is_none();
+    error.is::<HeadTimedOut>() || error.downcast_ref().is_some_and(timed_out)
 }
 
 fn http_builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {

@@ -17,6 +17,7 @@ mod metrics;
 mod observe;
 mod refusal;
 mod routes;
+mod socket;
 
 use std::net::SocketAddr;
 

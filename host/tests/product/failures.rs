@@ -1,5 +1,6 @@
 //! What bad input gets, and what happens when parts fail.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use brink_host::guest::keyvalue::{KeyValue, KeyValueError, MemoryStore};
@@ -82,6 +83,39 @@ async fn slow_body_gets_408() {
     let read = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// Sends the beginning of a head and nothing more; returns what comes back until the end.
+async fn begin_head(address: SocketAddr, beginning: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(beginning.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_never_end_get_408_while_others_are_served() {
+    let product = Product::with(None, &[], &["server.header_timeout_ms=500"]).await;
+    let address = product.0.address;
+    // The second could still become HTTP/2, and the third has not even begun.
+    let beginnings = ["POST /v1/embeddings HTTP/1.1\r\nhost:", "PRI * HT", ""];
+    let slow = beginnings.map(|beginning| begin_head(address, beginning));
+    let slow = tokio::spawn(futures_util::future::join_all(slow));
+
+    let mut client = product.client().await;
+    let mut served = 0;
+    while !slow.is_finished() {
+        assert_eq!(client.embed("a").await.status, 200);
+        served += 1;
+    }
+    assert!(served > 0);
+    let answers = slow.await.unwrap();
+    assert!(answers[0].starts_with("HTTP/1.1 408"), "{}", answers[0]);
+    assert!(answers[1].starts_with("HTTP/1.1 408"), "{}", answers[1]);
+    assert_eq!(answers[2], "");
 }
 
 /// A store that does not answer.
