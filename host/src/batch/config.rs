@@ -9,6 +9,10 @@ use crate::inference::Device;
 /// Above this, waiting costs more than batching can win back on any model served here.
 const MAX_QUEUE_DELAY: Duration = Duration::from_millis(500);
 
+/// What a run costs beside its padded tokens, in tokens, as measured with all-MiniLM-L6-v2 on one
+/// thread: 1.7 ms where a token takes 0.25 ms.
+const CPU_RUN_COST: usize = 7;
+
 /// How batches are formed. `None` means: what was measured to be best on the device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchConfig {
@@ -77,6 +81,8 @@ pub struct BatchLimits {
     pub max_batch_tokens: usize,
     /// Most padded tokens per real token of a batch.
     pub max_padding_ratio: f64,
+    /// What a run costs by itself, in tokens: so much padding is worth one run less.
+    pub run_cost: usize,
     /// Longest wait for company.
     pub max_queue_delay: Duration,
     /// Most items waiting.
@@ -88,14 +94,16 @@ pub struct BatchLimits {
 impl BatchConfig {
     /// The limits on a device.
     pub fn limits(&self, device: Device) -> BatchLimits {
-        let (items, tokens, ratio) = match device {
-            Device::Cpu => (16, 256, 1.1),
-            Device::Cuda(_) => (256, 16_384, 2.0),
+        let (items, tokens, ratio, run_cost) = match device {
+            Device::Cpu => (16, 256, 1.1, CPU_RUN_COST),
+            // As much as the largest run: batches are as large as the limits allow.
+            Device::Cuda(_) => (256, 16_384, 2.0, 16_384),
         };
         BatchLimits {
             max_batch_items: self.max_batch_items.unwrap_or(items),
             max_batch_tokens: self.max_batch_tokens.unwrap_or(tokens),
             max_padding_ratio: self.max_padding_ratio.unwrap_or(ratio),
+            run_cost,
             max_queue_delay: self.max_queue_delay,
             max_queue_items: self.max_queue_items,
             max_queue_tokens: self.max_queue_tokens,

@@ -2,8 +2,9 @@
 //!
 //! [`Queue::take`] starts from the **anchor**, the item whose deadline comes first (the oldest
 //! of equals), and widens the batch over its neighbours by length, always to the side that costs
-//! less padding, while the limits hold. The anchor is in every batch, so nothing starves: an item
-//! waits for those with earlier deadlines and for nothing else.
+//! less padding, while the limits hold. Of all batches on this way it takes the one whose tokens
+//! cost least: one more item saves a share of a run, and costs padding. The anchor is in every
+//! batch, so nothing starves: an item waits for those with earlier deadlines and for nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -174,43 +175,67 @@ impl<T> Queue<T> {
     }
 
     fn take_around(&mut self, anchor: Ticket) -> Vec<T> {
-        let tickets = self.tickets_around(anchor);
+        let tickets = self.cheapest_around(anchor);
         tickets
             .into_iter()
             .filter_map(|ticket| self.remove(ticket))
             .collect()
     }
 
-    fn tickets_around(&self, anchor: Ticket) -> Vec<Ticket> {
+    fn cheapest_around(&self, anchor: Ticket) -> Vec<Ticket> {
         let tokens = self.entries[&anchor].tokens;
         let mut window = Window::new(tokens);
         let mut tickets = vec![anchor];
+        let cost = |window: Window| window.cost_per_token(self.limits.run_cost);
+        let (mut cheapest, mut least) = (1, cost(window));
         let mut shorter = self.by_length.range(..(tokens, anchor)).rev().peekable();
         let mut longer = self
             .by_length
             .range((tokens, Ticket(anchor.0 + 1))..)
             .peekable();
-        loop {
-            let widened = |next: Option<&&(usize, Ticket)>| {
-                let wider = window.with(next?.0);
-                wider.is_within(&self.limits).then_some(wider)
+        while let Some((side, wider)) = self.widen(window, shorter.peek(), longer.peek()) {
+            let taken = match side {
+                Side::Shorter => shorter.next(),
+                Side::Longer => longer.next(),
             };
-            let (below, above) = (widened(shorter.peek()), widened(longer.peek()));
-            let below_is_cheaper = match (below, above) {
-                (None, None) => return tickets,
-                (Some(below), Some(above)) => below.padding() <= above.padding(),
-                (below, None) => below.is_some(),
-                (None, Some(_)) => false,
-            };
-            let (side, wider) = if below_is_cheaper {
-                (shorter.next(), below)
-            } else {
-                (longer.next(), above)
-            };
-            tickets.extend(side.map(|(_, ticket)| *ticket));
-            window = wider.unwrap_or(window);
+            tickets.extend(taken.map(|(_, ticket)| *ticket));
+            window = wider;
+            if cost(window) <= least {
+                (cheapest, least) = (tickets.len(), cost(window));
+            }
         }
+        tickets.truncate(cheapest);
+        tickets
     }
+
+    /// The batch with its next shorter or its next longer neighbour, whichever costs less padding.
+    /// `None` if neither is within the limits.
+    fn widen(
+        &self,
+        window: Window,
+        shorter: Option<&&(usize, Ticket)>,
+        longer: Option<&&(usize, Ticket)>,
+    ) -> Option<(Side, Window)> {
+        let widened = |side, next: Option<&&(usize, Ticket)>| {
+            let wider = window.with(next?.0);
+            wider.is_within(&self.limits).then_some((side, wider))
+        };
+        let sides = [
+            widened(Side::Shorter, shorter),
+            widened(Side::Longer, longer),
+        ];
+        sides
+            .into_iter()
+            .flatten()
+            .min_by_key(|(_, wider)| wider.padding())
+    }
+}
+
+/// Where a batch grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Shorter,
+    Longer,
 }
 
 #[cfg(test)]

@@ -27,11 +27,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 prop_compose! {
-    fn limits()(items in 1usize..20, tokens in 1usize..1000, ratio in 1.0f64..3.0, delay in 0u64..20) -> BatchLimits {
+    fn limits()(
+        items in 1usize..20,
+        tokens in 1usize..1000,
+        ratio in 1.0f64..3.0,
+        run_cost in 0usize..100,
+        delay in 0u64..20,
+    ) -> BatchLimits {
         BatchLimits {
             max_batch_items: items,
             max_batch_tokens: tokens,
             max_padding_ratio: ratio,
+            run_cost,
             max_queue_delay: Duration::from_millis(delay),
             max_queue_items: 50,
             max_queue_tokens: 5000,
@@ -173,6 +180,7 @@ fn free_limits() -> BatchLimits {
         max_batch_items: 8,
         max_batch_tokens: 1000,
         max_padding_ratio: 1.25,
+        run_cost: 50,
         max_queue_delay: Duration::ZERO,
         max_queue_items: 100,
         max_queue_tokens: 10_000,
@@ -195,6 +203,26 @@ fn similar_lengths_run_together_around_the_most_urgent_item() {
     assert_eq!(batch(&mut queue), [90, 95, 100, 101]);
     assert_eq!(batch(&mut queue), [10, 11, 12]);
     assert!(queue.is_empty());
+}
+
+#[test]
+fn a_neighbour_comes_along_only_if_its_padding_costs_less_than_its_share_of_a_run() {
+    let check = |run_cost, expected: usize| {
+        let now = Instant::now();
+        let mut queue = Queue::new(BatchLimits {
+            run_cost,
+            ..free_limits()
+        });
+        for tokens in [20, 20, 24] {
+            queue.push((), tokens, now, now + Duration::from_secs(1));
+        }
+        let batch = queue.take(now).batch;
+        assert_eq!(batch.len(), expected, "a run costs {run_cost} tokens");
+    };
+    // With the third: (72 + cost) / 64 a token. Without it: (40 + cost) / 40.
+    check(0, 2);
+    check(13, 2);
+    check(14, 3);
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Window {
         self.padded() - self.real
     }
 
+    /// What each real token costs, a padded token being 1.
+    pub(super) fn cost_per_token(self, run_cost: usize) -> f64 {
+        (self.padded() + run_cost) as f64 / self.real as f64
+    }
+
     /// Whether the batch may run.
     pub(super) fn is_within(self, limits: &BatchLimits) -> bool {
         self.items <= limits.max_batch_items
