@@ -11,6 +11,7 @@
 mod backend;
 mod config;
 mod device;
+mod memory;
 mod model;
 mod open;
 mod runtime;

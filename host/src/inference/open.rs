@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::backend::BackendError;
 use super::config::InferenceConfig;
 use super::device::{Device, DeviceChoice};
+use super::memory;
 use super::model::ModelFiles;
 use super::runtime::Runtime;
 use super::session::Session;
@@ -63,6 +64,8 @@ pub fn open_sessions(
     while sessions.len() < session_count(config, device) {
         sessions.push(open_one(runtime, files, config, device)?);
     }
+    // Reading and optimising a model leaves much behind.
+    memory::give_back();
     Ok(Sessions { device, sessions })
 }
 

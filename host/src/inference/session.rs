@@ -11,6 +11,7 @@ use ort::value::TensorRef;
 use super::backend::{Backend, BackendError, Vector};
 use super::config::InferenceConfig;
 use super::device::Device;
+use super::memory;
 use super::model::ModelFiles;
 use super::runtime::Runtime;
 
@@ -112,11 +113,14 @@ impl Backend for Session {
         self.run_with(batch, None)
     }
 
-    /// The arena is shrunk at the end of a run, so a small one is made for that.
+    /// The arena is shrunk at the end of a run, so a small one is made for that. What requests left
+    /// behind in the allocator goes with it: that may hold hits up, but no batch.
     fn shrink(&mut self) -> Result<(), BackendError> {
         self.buffers = Buffers::default();
         let options = Arc::clone(&self.shrinking);
-        self.run_with(&[&WARM_UP], Some(&options)).map(drop)
+        let shrunk = self.run_with(&[&WARM_UP], Some(&options)).map(drop);
+        memory::give_back();
+        shrunk
     }
 }
 
