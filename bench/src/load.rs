@@ -102,40 +102,65 @@ impl Connection {
     }
 }
 
-/// Sends `calls` round robin over `connections` connections, `total` requests in all.
-pub(crate) async fn run(
-    address: SocketAddr,
-    connections: usize,
-    total: usize,
-    calls: Arc<Vec<Call>>,
-) -> Result<Outcome> {
-    let mut open = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        open.push(Connection::open(address).await.context("connecting")?);
+/// A server and how it is loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Connections, each with one request at a time.
+    pub(crate) connections: usize,
+    /// Sent round robin.
+    pub(crate) calls: Arc<[Call]>,
+    /// Requests per second; `None` sends as fast as answers come. The runtime's timer wakes
+    /// senders once a millisecond, so what is due in one of them comes in a burst.
+    pub(crate) rate: Option<f64>,
+}
+
+impl Load {
+    /// Sends `total` requests in all.
+    pub(crate) async fn run(&self, total: usize) -> Result<Outcome> {
+        let mut open = Vec::with_capacity(self.connections);
+        for _ in 0..self.connections {
+            open.push(Connection::open(self.address).await.context("connecting")?);
+        }
+        let next = Arc::new(AtomicUsize::new(0));
+        let start = Instant::now();
+        let mut clients = JoinSet::new();
+        for connection in open {
+            let (load, next) = (self.clone(), next.clone());
+            clients.spawn(async move { load.client(connection, &next, start, total).await });
+        }
+        let mut durations = Vec::with_capacity(total);
+        while let Some(client) = clients.join_next().await {
+            durations.extend(client??);
+        }
+        let elapsed = start.elapsed();
+        durations.sort_unstable();
+        Ok(Outcome { durations, elapsed })
     }
-    let next = Arc::new(AtomicUsize::new(0));
-    let start = Instant::now();
-    let mut clients = JoinSet::new();
-    for mut connection in open {
-        let (next, calls) = (next.clone(), calls.clone());
-        clients.spawn(async move {
-            let mut durations = Vec::with_capacity(total / connections + 1);
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= total {
-                    return anyhow::Ok(durations);
-                }
-                let sent = Instant::now();
-                connection.send(&calls[index % calls.len()]).await?;
-                durations.push(sent.elapsed());
+
+    async fn client(
+        &self,
+        mut connection: Connection,
+        next: &AtomicUsize,
+        start: Instant,
+        total: usize,
+    ) -> Result<Vec<Duration>> {
+        let mut durations = Vec::with_capacity(total / self.connections + 1);
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= total {
+                return Ok(durations);
             }
-        });
+            if let Some(rate) = self.rate {
+                let due = Duration::from_secs_f64(index as f64 / rate);
+                tokio::time::sleep_until(start + due).await;
+            }
+            let sent = Instant::now();
+            connection
+                .send(&self.calls[index % self.calls.len()])
+                .await?;
+            durations.push(sent.elapsed());
+        }
     }
-    let mut durations = Vec::with_capacity(total);
-    while let Some(client) = clients.join_next().await {
-        durations.extend(client??);
-    }
-    let elapsed = start.elapsed();
-    durations.sort_unstable();
-    Ok(Outcome { durations, elapsed })
 }

@@ -6,6 +6,8 @@ mod environment;
 mod hit;
 mod load;
 mod miss;
+mod neighbours;
+mod nginx;
 mod process;
 mod report;
 mod texts;
@@ -29,6 +31,8 @@ enum Benchmark {
     Hit(hit::Options),
     /// What computing costs, against ONNX Runtime alone
     Miss(miss::Options),
+    /// What slow misses and a hostile component do to hits beside them
+    Neighbours(neighbours::Options),
     /// Memory per 1,000 waiting requests
     Waiting(waiting::Options),
     /// The native baseline of `hit`, as a server of its own
@@ -44,6 +48,7 @@ async fn main() -> Result<()> {
     match Arguments::parse().benchmark {
         Benchmark::Hit(options) => hit::run(options).await,
         Benchmark::Miss(options) => miss::run(options).await,
+        Benchmark::Neighbours(options) => neighbours::run(options).await,
         Benchmark::Waiting(options) => waiting::run(options).await,
         Benchmark::NativeServer {
             address,

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +15,7 @@ use clap::Args;
 use tokio::process::Command;
 
 use crate::environment::{Environment, MODEL};
-use crate::load::{self, Call, Connection};
+use crate::load::{Call, Connection, Load};
 use crate::process::Server;
 use crate::report::{self, Table, median};
 use crate::texts;
@@ -91,13 +90,13 @@ async fn measure_server(server: &Server, options: &Options, series: u64) -> Resu
         })
         .collect();
     let before = server.cpu_seconds()?;
-    load::run(
-        server.address,
-        options.connections,
-        options.texts,
-        Arc::new(calls),
-    )
-    .await?;
+    let load = Load {
+        address: server.address,
+        connections: options.connections,
+        calls,
+        rate: None,
+    };
+    load.run(options.texts).await?;
     Ok(options.texts as f64 / (server.cpu_seconds()? - before))
 }
 

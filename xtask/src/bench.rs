@@ -16,7 +16,7 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
     let steps = setup::for_serving(cache, workspace)?;
     let mut progress = Progress::new(steps.len() + 4);
     setup::run(&steps, cache, &mut progress)?;
-    progress.run(&Components::new(components::SERVED, workspace))?;
+    progress.run(&Components::new(components::WITH_TEST_GUESTS, workspace))?;
     progress.run(&ReleaseBinary::host(workspace))?;
     progress.run(&ReleaseBinary::bench(workspace))?;
     progress.run(&ReleaseBinary::raw_baseline(workspace))?;
