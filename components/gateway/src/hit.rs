@@ -187,19 +187,20 @@ impl Pending {
     /// # Errors
     /// 504 when something is missing and the request allows cached answers only.
     pub fn settle(self, store: &mut impl LookUp, clock: &impl Clock) -> Result<Settled, ApiError> {
-        let resolved = self.plan.resolve(|key| store.get(key), clock.now());
-        let now = clock.monotonic();
+        let now = clock.now();
+        let resolved = self.plan.resolve(|key| store.get(key), now);
+        let since = clock.monotonic();
         let mut timing = self.timing;
-        timing.store = now.saturating_sub(self.since);
+        timing.store = since.saturating_sub(self.since);
         if resolved.is_complete() {
-            let answer = resolved.complete(None, Lifetimes::IMMUTABLE, timing, clock.now())?;
+            let answer = resolved.complete(None, Lifetimes::IMMUTABLE, timing, now)?;
             return Ok(Settled::Answered(answer.reply));
         }
         resolved.may_ask_upstream()?;
         Ok(Settled::Missing(Box::new(Missing {
             resolved,
             timing,
-            since: now,
+            since,
         })))
     }
 }

@@ -61,7 +61,7 @@ fn write_base64(vector: &[u8], out: &mut Vec<u8>) {
 }
 
 fn write_floats(vector: &[u8], out: &mut Vec<u8>) {
-    let mut buffer = zmij::Buffer::new();
+    let mut buffer = ryu::Buffer::new();
     out.push(b'[');
     for (position, element) in elements(vector).enumerate() {
         if position > 0 {

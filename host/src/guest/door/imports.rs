@@ -7,6 +7,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -160,7 +161,7 @@ fn seed(mut caller: Context<'_>, result: u32) -> wasmtime::Result<()> {
     write(&mut caller, &abi, result, &written)
 }
 
-fn abi(caller: &Context<'_>) -> wasmtime::Result<Abi> {
+fn abi(caller: &Context<'_>) -> wasmtime::Result<Arc<Abi>> {
     let abi = caller.data().abi.clone();
     abi.ok_or_else(|| format_err!("an import was called while the instance was being made"))
 }

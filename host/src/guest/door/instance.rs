@@ -24,13 +24,13 @@ pub(super) struct DoorState {
     /// Open stores by handle, counted from one; `None` once closed.
     pub(super) stores: Vec<Option<Bucket>>,
     /// Set once the instance is made.
-    pub(super) abi: Option<Abi>,
+    pub(super) abi: Option<Arc<Abi>>,
     pub(super) made: Instant,
     limits: StoreLimits,
 }
 
-/// What the canonical ABI needs of an instance.
-#[derive(Clone)]
+/// What the canonical ABI needs of an instance. Shared, because cloning a function's type costs more
+/// than a look-up.
 pub(super) struct Abi {
     pub(super) memory: Memory,
     /// Old pointer, old size, alignment, new size.
@@ -73,7 +73,7 @@ impl Abi {
 /// An instance that answers one request after the other.
 pub(super) struct Instance {
     store: Store<DoorState>,
-    abi: Abi,
+    abi: Arc<Abi>,
     answer: TypedFunc<(u32, u32, u32, u32), u32>,
     post_answer: TypedFunc<u32, ()>,
     /// Kept from call to call.
@@ -99,10 +99,10 @@ impl Instance {
         store.set_epoch_deadline(START_TICKS);
         let instance = code.pre.instantiate(&mut store)?;
         let memory = instance.get_memory(&mut store, "memory");
-        let abi = Abi {
+        let abi = Arc::new(Abi {
             memory: memory.ok_or_else(|| format_err!("the core module exports no memory"))?,
             realloc: instance.get_typed_func(&mut store, "cabi_realloc")?,
-        };
+        });
         store.data_mut().abi = Some(abi.clone());
         if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, "_initialize") {
             initialize.call(&mut store, ())?;

@@ -13,7 +13,7 @@
 //!
 //! A call is synchronous: it runs on the caller's thread, never suspends, and is stopped at a
 //! deadline. `code` finds and checks the core module, `imports` binds what it may call.
-//! Why the core module and not the component: `docs/decisions/0011`.
+//! Why the core module and not the component: `docs/decisions/0012`.
 
 mod breaker;
 mod code;
