@@ -17,7 +17,9 @@
 //! | [`control`] | what does the request's `Cache-Control` ask for? |
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
 //! | [`status`] | how is that told in `Cache-Status`? |
+//! | [`canonical`] | which bytes stand for this JSON? |
 
+pub mod canonical;
 pub mod control;
 pub mod entry;
 pub mod freshness;
