@@ -36,6 +36,19 @@ impl Lifetimes {
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
     };
+
+    /// The shorter of each window, so that an entry is never more usable than either allows.
+    /// With the windows of the policy in force, a shorter lifetime holds at once for what was
+    /// stored under a longer one.
+    pub fn at_most(self, limit: Self) -> Self {
+        Self {
+            fresh: self.fresh.min(limit.fresh),
+            stale_while_revalidate: self
+                .stale_while_revalidate
+                .min(limit.stale_while_revalidate),
+            stale_if_error: self.stale_if_error.min(limit.stale_if_error),
+        }
+    }
 }
 
 /// What a look-up may do with a stored entry, from most to least usable.
@@ -117,6 +130,13 @@ mod tests {
         #[test]
         fn usability_never_rises_with_age(lifetimes in lifetimes(), age in seconds(), more in seconds()) {
             prop_assert!(decide(age, lifetimes) <= decide(age.saturating_add(more), lifetimes));
+        }
+
+        /// A limit never makes an entry more usable than its own lifetimes or the limit would.
+        #[test]
+        fn limited_lifetimes_are_within_both(own in lifetimes(), limit in lifetimes(), age in seconds()) {
+            let limited = decide(age, own.at_most(limit));
+            prop_assert!(limited >= decide(age, own) && limited >= decide(age, limit));
         }
     }
 }

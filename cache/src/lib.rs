@@ -17,6 +17,7 @@
 //! | [`control`] | what does the request's `Cache-Control` ask for? |
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
 //! | [`status`] | how is that told in `Cache-Status`? |
+//! | [`policy`] | which results are stored, how long, for whom, and why? |
 //! | [`canonical`] | which bytes stand for this JSON? |
 
 pub mod canonical;
@@ -25,6 +26,7 @@ pub mod entry;
 pub mod freshness;
 pub mod key;
 pub mod outcome;
+pub mod policy;
 pub mod status;
 pub mod time;
 
@@ -33,4 +35,5 @@ pub use entry::{Entry, EntryMeta};
 pub use freshness::{Decision, Lifetimes};
 pub use key::{Key, KeyPrefix, ModelDigest, Scope};
 pub use outcome::{Outcome, OutcomeCounts};
+pub use policy::Policy;
 pub use time::UnixSeconds;

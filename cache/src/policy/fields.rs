@@ -1,0 +1,154 @@
+//! Which members of a request body make the key.
+//!
+//! Some parts are in every key and no rule can take them out: the scope, the model with its
+//! digest, the task, and the item itself. What a rule chooses among is the rest: the members
+//! that can change the result, here called parameters.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::canonical::{self, CanonicalError};
+
+/// Which parameters make the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyFields {
+    /// Every member but those that are known not to change the result. An unknown member
+    /// makes its own key: that costs a miss at worst, never a wrong answer.
+    #[default]
+    All,
+    /// These members only. Requests that differ elsewhere share a result.
+    Only(Vec<String>),
+}
+
+impl KeyFields {
+    /// The parameters as canonical JSON (RFC 8785), for
+    /// [`PrefixParts::parameters`](crate::key::PrefixParts::parameters).
+    ///
+    /// Where a rule names the fields, the names are part of the form. Such a result depends on
+    /// members that its key does not hold, and must never answer under a rule that counts all.
+    ///
+    /// # Errors
+    /// When a member has no canonical form; such a request passes the cache by.
+    pub fn parameters(
+        &self,
+        task: &str,
+        body: &Map<String, Value>,
+    ) -> Result<String, CanonicalError> {
+        let known = TaskMembers::of(task);
+        match self {
+            Self::All => canonical::members(body, |name, value| !known.is_left_out(name, value)),
+            Self::Only(names) => {
+                let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+                names.sort_unstable();
+                let chosen = canonical::members(body, |name, value| {
+                    names.contains(&name) && !known.is_left_out(name, value)
+                })?;
+                let names = canonical::value(&Value::from(names))?;
+                Ok(format!("[{names},{chosen}]"))
+            }
+        }
+    }
+}
+
+/// What is known about the members of a task's requests.
+struct TaskMembers {
+    /// Keyed apart from the parameters: the model, and the item itself.
+    keyed_apart: &'static [&'static str],
+    /// Change how a result is delivered or accounted, and not what the model computes.
+    without_effect: &'static [&'static str],
+    /// Members whose value `false` means the same as their absence.
+    false_by_default: &'static [&'static str],
+}
+
+impl TaskMembers {
+    fn of(task: &str) -> Self {
+        match task {
+            "embed" => Self {
+                keyed_apart: &["model", "input"],
+                without_effect: &["dimensions", "encoding_format", "user"],
+                false_by_default: &["truncate"],
+            },
+            "complete" => Self {
+                keyed_apart: &["model", "messages", "prompt"],
+                without_effect: &["metadata", "store", "stream", "stream_options", "user"],
+                false_by_default: &[],
+            },
+            // Nothing is known about others: every member counts.
+            _ => Self {
+                keyed_apart: &[],
+                without_effect: &[],
+                false_by_default: &[],
+            },
+        }
+    }
+
+    fn is_left_out(&self, name: &str, value: &Value) -> bool {
+        self.keyed_apart.contains(&name)
+            || self.without_effect.contains(&name)
+            || (self.false_by_default.contains(&name) && *value == Value::Bool(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::embed_parameters;
+
+    fn parameters(fields: &KeyFields, task: &str, body: &str) -> String {
+        let body = canonical::parse(body.as_bytes()).unwrap();
+        fields.parameters(task, &body).unwrap()
+    }
+
+    #[test]
+    fn embedding_has_the_parameters_that_its_keys_have_today() {
+        let check = |body: &str, expected: &str| {
+            assert_eq!(
+                parameters(&KeyFields::All, "embed", body),
+                expected,
+                "{body}"
+            );
+        };
+        check(
+            r#"{"model": "m", "input": ["a"], "user": "u", "encoding_format": "base64"}"#,
+            embed_parameters(false),
+        );
+        check(
+            r#"{"input": "a", "truncate": false}"#,
+            embed_parameters(false),
+        );
+        check(
+            r#"{"truncate": true, "input": "a"}"#,
+            embed_parameters(true),
+        );
+    }
+
+    #[test]
+    fn every_member_counts_unless_known_to_have_no_effect() {
+        let body =
+            r#"{"stream": true, "top_p": 0.50, "messages": [], "new": 1, "max_tokens": 1e1}"#;
+        let all = parameters(&KeyFields::All, "complete", body);
+        assert_eq!(all, r#"{"max_tokens":10,"new":1,"top_p":0.5}"#);
+        let origin = parameters(&KeyFields::All, "origin", r#"{"user": "u", "model": "m"}"#);
+        assert_eq!(origin, r#"{"model":"m","user":"u"}"#);
+    }
+
+    #[test]
+    fn named_fields_alone_make_the_key() {
+        let only =
+            |names: &[&str]| KeyFields::Only(names.iter().map(|&name| name.into()).collect());
+        let body = r#"{"stream": true, "top_p": 1, "seed": 7}"#;
+        let check = |fields: &KeyFields, expected: &str| {
+            assert_eq!(parameters(fields, "complete", body), expected, "{fields:?}");
+        };
+        check(
+            &only(&["top_p", "stream"]),
+            r#"[["stream","top_p"],{"top_p":1}]"#,
+        );
+        check(
+            &only(&["stream", "top_p"]),
+            r#"[["stream","top_p"],{"top_p":1}]"#,
+        );
+        check(&only(&["top_p"]), r#"[["top_p"],{"top_p":1}]"#);
+        check(&only(&[]), "[[],{}]");
+    }
+}

@@ -1,0 +1,139 @@
+//! The cache policy: what is stored, for how long, for whom and under which key.
+//!
+//! A policy is an ordered list of rules; the first one that matches a request decides.
+//!
+//! ```text
+//!  policy.toml --Policy::parse--> Policy --encode--> key-value store --decode--> Policy
+//!                                                                                  |
+//!                                              RequestFacts --Policy::decide--> Decision
+//! ```
+//!
+//! Operators write TOML; `cache/policy.toml` documents every key. Edges read the compiled
+//! form, which is small and needs no parser. A `Policy` exists only after every check, so
+//! nothing that decides has to doubt it.
+//!
+//! | module | answers |
+//! | --- | --- |
+//! | [`rule`] | which requests is a rule for, and what does it do? |
+//! | [`decision`] | what is done with this request's result? |
+//! | [`explain`] | why? |
+//! | [`fields`] | which members of the body make the key? |
+//! | [`normalise`] | which texts count as one? |
+//! | [`pattern`], [`surrogate`], [`duration`] | how is that written? |
+//! | [`source`], [`compiled`] | what do a file and stored bytes mean? |
+//! | [`limits`], [`mistake`] | what is allowed, and what is wrong? |
+//!
+//! Not here: tenants and their limits, purging, and who reads the policy from a store.
+
+pub mod compiled;
+pub mod decision;
+pub mod duration;
+pub mod explain;
+pub mod fields;
+pub mod limits;
+pub mod mistake;
+pub mod normalise;
+pub mod pattern;
+pub mod rule;
+mod source;
+pub mod surrogate;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use compiled::CompiledError;
+pub use decision::{BypassReason, Decision, MatchedRule, RequestFacts, Sampling, Verdict};
+pub use explain::{Difference, Explanation, PassedOver};
+pub use fields::KeyFields;
+pub use limits::TASKS;
+pub use mistake::{Mistake, Mistakes, RulePlace};
+pub use normalise::Normalise;
+pub use pattern::{Pattern, Patterns};
+pub use rule::{Action, Deterministic, Fact, Matching, Negative, Rule, Sharing, Storing};
+pub use surrogate::SurrogateTemplate;
+
+use crate::freshness::Lifetimes;
+use limits::MAX_COMPILED_BYTES;
+
+/// A checked policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    name: String,
+    rules: Vec<Rule>,
+    version: PolicyVersion,
+}
+
+/// Which policy decided: the first 8 bytes of BLAKE3 over its compiled form, written as 16
+/// hexadecimal digits. Long enough to tell an operator's policies apart; nothing trusts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyVersion(pub [u8; 8]);
+
+impl fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl Policy {
+    /// Checks rules and makes a policy of them.
+    ///
+    /// # Errors
+    /// Every mistake, if there are any.
+    pub fn new(name: String, rules: Vec<Rule>) -> Result<Self, Mistakes> {
+        let mut mistakes = limits::check(&name, &rules);
+        let compiled = compiled::encode(&name, &rules);
+        if compiled.len() > MAX_COMPILED_BYTES {
+            mistakes.push(Mistake {
+                line: None,
+                rule: None,
+                key: String::new(),
+                problem: format!(
+                    "the compiled policy has {} bytes; at most {MAX_COMPILED_BYTES} are allowed",
+                    compiled.len()
+                ),
+            });
+        }
+        if !mistakes.is_empty() {
+            return Err(Mistakes(mistakes));
+        }
+        let version = compiled::version(&compiled);
+        Ok(Self {
+            name,
+            rules,
+            version,
+        })
+    }
+
+    /// The name that the operator gave it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The rules, in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Identifies the policy's content.
+    pub fn version(&self) -> PolicyVersion {
+        self.version
+    }
+}
+
+/// What holds where no policy is stored; `cache/policy.toml` says the same: embeddings are
+/// kept for a year, each tenant's apart, and nothing else is kept.
+impl Default for Policy {
+    fn default() -> Self {
+        let embed = Pattern::new("embed").expect("a plain name is a pattern");
+        let rule = Rule {
+            name: "embeddings".to_owned(),
+            matching: Matching {
+                task: Patterns(vec![embed]),
+                ..Matching::default()
+            },
+            action: Action::Store(Box::new(Storing::new(Lifetimes::IMMUTABLE))),
+        };
+        Self::new("default".to_owned(), vec![rule]).expect("the built-in policy passes every check")
+    }
+}

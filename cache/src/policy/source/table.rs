@@ -1,0 +1,234 @@
+//! One table of the file, read key by key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::super::duration;
+use super::super::mistake::{RulePlace, shown};
+use super::notes::Notes;
+
+/// A table whose keys are taken out one by one; what is left in the end is unknown.
+pub(super) struct Table<'n> {
+    notes: &'n Notes,
+    rule: Option<RulePlace>,
+    /// The table's own key and a dot, for messages; empty for a rule and for the file.
+    prefix: String,
+    members: BTreeMap<String, DeValue<'n>>,
+}
+
+impl<'n> Table<'n> {
+    /// The whole file; `None` if its syntax is wrong.
+    pub(super) fn of_source(source: &'n str, notes: &'n Notes) -> Option<Self> {
+        let (root, errors) = DeTable::parse_recoverable(source);
+        for error in &errors {
+            let line = error.span().map(|span| notes.line_at(span.start));
+            notes.syntax(line, error.message().to_owned());
+        }
+        let root = errors.is_empty().then(|| root.into_inner())?;
+        Some(Self::new(notes, None, String::new(), root))
+    }
+
+    fn new(
+        notes: &'n Notes,
+        rule: Option<RulePlace>,
+        prefix: String,
+        members: DeTable<'n>,
+    ) -> Self {
+        let index = rule.as_ref().map(|rule| rule.index);
+        let members = members.into_iter().map(|(key, value)| {
+            let line = notes.line_at(key.span().start);
+            notes.key(index, format!("{prefix}{}", key.get_ref()), line);
+            (key.into_inner().into_owned(), value.into_inner())
+        });
+        Self {
+            members: members.collect(),
+            notes,
+            rule,
+            prefix,
+        }
+    }
+
+    /// Once the name of a rule is known, its mistakes carry it.
+    pub(super) fn set_rule_name(&mut self, name: &str) {
+        if let Some(rule) = &mut self.rule {
+            name.clone_into(&mut rule.name);
+        }
+    }
+
+    /// Keys that were not taken yet.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<DeValue<'n>> {
+        self.members.remove(key)
+    }
+
+    /// Reports the key if it is absent.
+    pub(super) fn require(&mut self, key: &str, wanted: &str) {
+        if !self.members.contains_key(key) {
+            self.reject(key, &format!("is missing; {wanted} is wanted"));
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        let value = self.take(key)?;
+        let text = value.as_str().map(str::to_owned);
+        self.or_wrong(key, &value, text, "a text")
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let value = self.take(key)?;
+        self.or_wrong(key, &value, value.as_bool(), "true or false")
+    }
+
+    pub(super) fn integer(&mut self, key: &str) -> Option<u64> {
+        let value = self.take(key)?;
+        self.or_wrong(key, &value, as_integer(&value), "a whole number")
+    }
+
+    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
+        let value = self.take(key)?;
+        let duration = value.as_str().and_then(duration::parse);
+        self.or_wrong(key, &value, duration, duration::NOTATION)
+    }
+
+    /// A list of texts; a lone text is a list of one.
+    pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let value = self.take(key)?;
+        let texts = match value.as_str() {
+            Some(text) => Some(vec![text.to_owned()]),
+            None => as_texts(&value),
+        };
+        self.or_wrong(key, &value, texts, "a text or a list of texts")
+    }
+
+    /// One of some words; the default where the key is absent.
+    pub(super) fn choice<T: Copy + Default>(&mut self, key: &str, words: &[(&str, T)]) -> T {
+        let Some(value) = self.take(key) else {
+            return T::default();
+        };
+        let found = words.iter().find(|(word, _)| value.as_str() == Some(word));
+        let listed: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        let wanted = format!("one of {}", listed.join(", "));
+        let chosen = found.map(|(_, chosen)| *chosen);
+        self.or_wrong(key, &value, chosen, &wanted)
+            .unwrap_or_default()
+    }
+
+    /// A table below this one.
+    pub(super) fn table(&mut self, key: &str) -> Option<Self> {
+        match self.take(key)? {
+            DeValue::Table(members) => {
+                let prefix = format!("{key}.");
+                Some(Self::new(self.notes, self.rule.clone(), prefix, members))
+            }
+            value => self.or_wrong(key, &value, None, "a table"),
+        }
+    }
+
+    /// The tables `[[rule]]`, in order; none if the key is absent.
+    pub(super) fn rules(&mut self, key: &str) -> Vec<Self> {
+        let value = self.take(key);
+        let elements = match value {
+            None => return Vec::new(),
+            Some(DeValue::Array(elements)) => elements.into_iter(),
+            Some(value) => {
+                self.wrong(key, &value, &format!("a table [[{key}]] per rule"));
+                return Vec::new();
+            }
+        };
+        let rule = |(index, element): (usize, Spanned<DeValue<'n>>)| {
+            let line = self.notes.line_at(element.span().start);
+            self.notes.key(Some(index), String::new(), line);
+            let rule = RulePlace {
+                index,
+                name: String::new(),
+            };
+            match element.into_inner() {
+                DeValue::Table(members) => {
+                    Self::new(self.notes, Some(rule), String::new(), members)
+                }
+                value => {
+                    self.wrong(key, &value, &format!("a table [[{key}]] per rule"));
+                    Self::new(self.notes, Some(rule), String::new(), DeTable::new())
+                }
+            }
+        };
+        elements.enumerate().map(rule).collect()
+    }
+
+    /// Reports what was not taken.
+    pub(super) fn finish(self, known: &[&str]) {
+        for key in self.members.keys() {
+            let known = known.join(", ");
+            self.reject(key, &format!("is no known key here; there are {known}"));
+        }
+    }
+
+    /// Reports a value.
+    pub(super) fn wrong(&self, key: &str, value: &DeValue<'_>, wanted: &str) {
+        self.reject(key, &format!("is {}; {wanted} is wanted", written(value)));
+    }
+
+    /// Reports an element of a list.
+    pub(super) fn wrong_element(&self, key: &str, element: &str, wanted: &str) {
+        self.reject(key, &format!("has {}; wanted: {wanted}", shown(element)));
+    }
+
+    /// Reports a key.
+    pub(super) fn reject(&self, key: &str, problem: &str) {
+        let key = format!("{}{}", self.prefix, shortened(key));
+        self.notes.add(self.rule.as_ref(), key, problem.to_owned());
+    }
+
+    fn or_wrong<T>(
+        &self,
+        key: &str,
+        value: &DeValue<'_>,
+        read: Option<T>,
+        wanted: &str,
+    ) -> Option<T> {
+        if read.is_none() {
+            self.wrong(key, value, wanted);
+        }
+        read
+    }
+}
+
+/// A whole number from zero.
+pub(super) fn as_integer(value: &DeValue<'_>) -> Option<u64> {
+    let integer = value.as_integer()?;
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A list that holds nothing but texts.
+pub(super) fn as_texts(value: &DeValue<'_>) -> Option<Vec<String>> {
+    let text = |element: &Spanned<DeValue<'_>>| element.get_ref().as_str().map(str::to_owned);
+    value.as_array()?.iter().map(text).collect()
+}
+
+/// A value for a message.
+fn written(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => shown(text),
+        DeValue::Integer(number) => shortened(&number.to_string()),
+        DeValue::Float(number) => shortened(&number.to_string()),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(date) => date.to_string(),
+        DeValue::Array(elements) => format!("a list of {}", elements.len()),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A key or number for a message, cut where it is long.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
