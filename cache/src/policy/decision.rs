@@ -110,20 +110,13 @@ impl Policy {
     /// Decides about a request: the first rule that matches has the say, and a rule that
     /// matches and does not store ends the search too. Allocates nothing.
     pub fn decide(&self, facts: &RequestFacts<'_>) -> Decision<'_> {
-        let found = self
-            .rules()
-            .iter()
-            .enumerate()
-            .find(|(_, rule)| rule.matching.matches(facts));
-        let (rule, verdict) = match found {
+        let (rule, verdict) = match self.matcher.first(facts) {
             None => (None, Verdict::Bypass(BypassReason::NoRule)),
-            Some((index, rule)) => (
-                Some(MatchedRule {
-                    index,
-                    name: &rule.name,
-                }),
-                rule.verdict(facts),
-            ),
+            Some(index) => {
+                let rule = &self.rules()[index];
+                let name = &rule.name;
+                (Some(MatchedRule { index, name }), rule.verdict(facts))
+            }
         };
         Decision {
             version: self.version(),

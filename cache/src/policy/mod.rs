@@ -20,7 +20,8 @@
 //! | [`fields`] | which members of the body make the key? |
 //! | [`normalise`] | which texts count as one? |
 //! | [`pattern`], [`surrogate`], [`duration`] | how is that written? |
-//! | [`source`], [`compiled`] | what do a file and stored bytes mean? |
+//! | `matcher` | which rule is the first that matches? |
+//! | `source`, [`compiled`] | what do a file and stored bytes mean? |
 //! | [`limits`], [`mistake`] | what is allowed, and what is wrong? |
 //!
 //! Not here: tenants and their limits, purging, and who reads the policy from a store.
@@ -31,6 +32,7 @@ pub mod duration;
 pub mod explain;
 pub mod fields;
 pub mod limits;
+mod matcher;
 pub mod mistake;
 pub mod normalise;
 pub mod pattern;
@@ -55,12 +57,15 @@ pub use surrogate::SurrogateTemplate;
 
 use crate::freshness::Lifetimes;
 use limits::MAX_COMPILED_BYTES;
+use matcher::Matcher;
 
 /// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     name: String,
     rules: Vec<Rule>,
+    /// The rules' conditions once more, for speed.
+    matcher: Matcher,
     version: PolicyVersion,
 }
 
@@ -99,6 +104,7 @@ impl Policy {
         }
         let version = compiled::version(&compiled);
         Ok(Self {
+            matcher: Matcher::new(&rules),
             name,
             rules,
             version,

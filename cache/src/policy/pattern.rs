@@ -10,7 +10,7 @@ use super::limits::MAX_PATTERN_BYTES;
 ///
 /// No wildcard elsewhere: with one at the end, a match is one comparison of bytes, and which
 /// of two patterns covers the other is plain to see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
     /// The name, without the `*`.
@@ -57,6 +57,11 @@ impl Pattern {
         }
     }
 
+    /// Whether more may follow the fixed part.
+    pub(super) fn is_prefix(&self) -> bool {
+        self.is_prefix
+    }
+
     /// The fixed part: the whole name, or its beginning.
     pub(super) fn fixed(&self) -> &str {
         &self.text
@@ -86,7 +91,7 @@ impl fmt::Display for Pattern {
 
 /// Alternatives. None at all matches everything: a rule that does not mention tenants is for
 /// every tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Patterns(pub Vec<Pattern>);
 
 impl Patterns {

@@ -104,13 +104,6 @@ pub struct Negative {
 }
 
 impl Matching {
-    /// Whether all conditions hold. The cheapest and most telling come first.
-    pub fn matches(&self, facts: &RequestFacts<'_>) -> bool {
-        self.conditions()
-            .into_iter()
-            .all(|(key, patterns)| patterns.matches(facts.value(key)))
-    }
-
     /// Every condition with the fact that it is about.
     pub(super) fn conditions(&self) -> [(Fact, &Patterns); 5] {
         [
@@ -132,7 +125,7 @@ impl Matching {
 }
 
 /// What rules ask about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
     /// What the model is asked to do.
     Task,
@@ -147,6 +140,15 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Every fact; each stands at the place of its number.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Task,
+        Self::Route,
+        Self::Method,
+        Self::Model,
+        Self::Tenant,
+    ];
+
     /// The key in the policy file, below `match`.
     pub fn name(self) -> &'static str {
         match self {
