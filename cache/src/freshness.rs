@@ -28,6 +28,13 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// Never usable without asking.
+    pub const NONE: Self = Self {
+        fresh: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+    };
+
     /// The lifetimes of a result that cannot change for as long as its key exists, such as
     /// an embedding bound to a model's digest: fresh for one year, the longest lifetime
     /// that HTTP caches are asked to honour (RFC 2616 §14.21 set the custom).

@@ -18,12 +18,14 @@
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
 //! | [`status`] | how is that told in `Cache-Status`? |
 //! | [`policy`] | which results are stored, how long, for whom, and why? |
+//! | [`http`] | what do a response's headers allow a shared cache? |
 //! | [`canonical`] | which bytes stand for this JSON? |
 
 pub mod canonical;
 pub mod control;
 pub mod entry;
 pub mod freshness;
+pub mod http;
 pub mod key;
 pub mod outcome;
 pub mod policy;
