@@ -150,11 +150,18 @@ impl fmt::Display for BypassReason<'_> {
     }
 }
 
+/// `rule 1 "embeddings"`: people count from one.
+impl fmt::Display for MatchedRule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {} \"{}\"", self.index + 1, self.name)
+    }
+}
+
 /// For logs: `rule 1 "embeddings": stored`.
 impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(rule) = self.rule {
-            write!(f, "rule {} \"{}\": ", rule.index + 1, rule.name)?;
+            write!(f, "{rule}: ")?;
         }
         match self.verdict {
             Verdict::Store(_) => f.write_str("stored"),

@@ -34,20 +34,49 @@ impl KeyFields {
         task: &str,
         body: &Map<String, Value>,
     ) -> Result<String, CanonicalError> {
-        let known = TaskMembers::of(task);
+        let is_parameter =
+            |name: &str, value: &Value| self.role(task, name, value) == MemberRole::Parameter;
+        let chosen = canonical::members(body, is_parameter)?;
         match self {
-            Self::All => canonical::members(body, |name, value| !known.is_left_out(name, value)),
+            Self::All => Ok(chosen),
             Self::Only(names) => {
                 let mut names: Vec<_> = names.iter().map(String::as_str).collect();
                 names.sort_unstable();
-                let chosen = canonical::members(body, |name, value| {
-                    names.contains(&name) && !known.is_left_out(name, value)
-                })?;
                 let names = canonical::value(&Value::from(names))?;
                 Ok(format!("[{names},{chosen}]"))
             }
         }
     }
+
+    /// What a member of a body is for the key.
+    pub fn role(&self, task: &str, name: &str, value: &Value) -> MemberRole {
+        let known = TaskMembers::of(task);
+        if known.keyed_apart.contains(&name) {
+            MemberRole::KeyedApart
+        } else if known.has_no_effect(name, value) || !self.includes(name) {
+            MemberRole::LeftOut
+        } else {
+            MemberRole::Parameter
+        }
+    }
+
+    fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|one| one == name),
+        }
+    }
+}
+
+/// What a member of a request body is for the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberRole {
+    /// One of the parameters.
+    Parameter,
+    /// In the key as a part of its own: the model, or the item.
+    KeyedApart,
+    /// Not in the key.
+    LeftOut,
 }
 
 /// What is known about the members of a task's requests.
@@ -82,9 +111,8 @@ impl TaskMembers {
         }
     }
 
-    fn is_left_out(&self, name: &str, value: &Value) -> bool {
-        self.keyed_apart.contains(&name)
-            || self.without_effect.contains(&name)
+    fn has_no_effect(&self, name: &str, value: &Value) -> bool {
+        self.without_effect.contains(&name)
             || (self.false_by_default.contains(&name) && *value == Value::Bool(false))
     }
 }

@@ -46,8 +46,9 @@ use std::fmt;
 
 pub use compiled::CompiledError;
 pub use decision::{BypassReason, Decision, MatchedRule, RequestFacts, Sampling, Verdict};
+pub use duration::Written;
 pub use explain::{Difference, Explanation, PassedOver};
-pub use fields::KeyFields;
+pub use fields::{KeyFields, MemberRole};
 pub use limits::TASKS;
 pub use mistake::{Mistake, Mistakes, RulePlace};
 pub use normalise::Normalise;

@@ -10,8 +10,13 @@ pub(super) struct Notes {
     /// Where each line ends, as an offset in bytes.
     line_ends: Vec<usize>,
     mistakes: RefCell<Vec<Mistake>>,
-    lines: RefCell<BTreeMap<(Option<usize>, String), usize>>,
+    lines: RefCell<BTreeMap<Place, usize>>,
+    /// Keys whose value could not be read, so that a stand-in took its place.
+    unreadable: RefCell<BTreeSet<Place>>,
 }
+
+/// A rule's index and a key; the key is empty for the rule itself.
+type Place = (Option<usize>, String);
 
 impl Notes {
     pub(super) fn new(source: &str) -> Self {
@@ -19,6 +24,7 @@ impl Notes {
             line_ends: source.match_indices('\n').map(|(at, _)| at).collect(),
             mistakes: RefCell::default(),
             lines: RefCell::default(),
+            unreadable: RefCell::default(),
         }
     }
 
@@ -27,7 +33,7 @@ impl Notes {
         self.line_ends.partition_point(|end| *end < offset) + 1
     }
 
-    /// Remembers the line of a key; of the rule itself with an empty key.
+    /// Remembers the line of a key.
     pub(super) fn key(&self, rule: Option<usize>, key: String, line: usize) {
         self.lines.borrow_mut().insert((rule, key), line);
     }
@@ -58,17 +64,19 @@ impl Notes {
         self.mistakes.borrow_mut().push(mistake);
     }
 
-    /// All mistakes in the order of the file, those found after reading included. Of these, the
-    /// ones at a key that could not be read are left out: they are about its stand-in.
+    /// Remembers that a stand-in took the place of a key's value.
+    pub(super) fn unreadable(&self, rule: Option<&RulePlace>, key: String) {
+        let rule = rule.map(|rule| rule.index);
+        self.unreadable.borrow_mut().insert((rule, key));
+    }
+
+    /// All mistakes in the order of the file, those found after reading included; but not what
+    /// was found about a stand-in.
     pub(super) fn into_mistakes(self, found_later: Vec<Mistake>) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.take();
-        let place = |mistake: &Mistake| {
-            let rule = mistake.rule.as_ref().map(|rule| rule.index);
-            (rule, mistake.key.clone())
-        };
-        let read: BTreeSet<_> = mistakes.iter().map(place).collect();
+        let unreadable = self.unreadable.take();
         for mut mistake in found_later {
-            if !read.contains(&place(&mistake)) {
+            if !unreadable.contains(&place(&mistake)) {
                 mistake.line = self.line_of(&mistake);
                 mistakes.push(mistake);
             }
@@ -80,8 +88,13 @@ impl Notes {
     /// The line of the mistake's key, or of its rule where the key is absent.
     fn line_of(&self, mistake: &Mistake) -> Option<usize> {
         let lines = self.lines.borrow();
-        let rule = mistake.rule.as_ref().map(|rule| rule.index);
-        let exact = lines.get(&(rule, mistake.key.clone()));
+        let (rule, key) = place(mistake);
+        let exact = lines.get(&(rule, key));
         exact.or_else(|| lines.get(&(rule, String::new()))).copied()
     }
+}
+
+fn place(mistake: &Mistake) -> Place {
+    let rule = mistake.rule.as_ref().map(|rule| rule.index);
+    (rule, mistake.key.clone())
 }

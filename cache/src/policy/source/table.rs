@@ -169,8 +169,10 @@ impl<'n> Table<'n> {
         }
     }
 
-    /// Reports a value.
+    /// Reports a value that is replaced by a stand-in.
     pub(super) fn wrong(&self, key: &str, value: &DeValue<'_>, wanted: &str) {
+        let full_key = format!("{}{key}", self.prefix);
+        self.notes.unreadable(self.rule.as_ref(), full_key);
         self.reject(key, &format!("is {}; {wanted} is wanted", written(value)));
     }
 

@@ -164,6 +164,12 @@ fn single_mistakes_are_named() {
 }
 
 #[test]
+fn one_wrong_element_does_not_hide_another() {
+    let found = mistakes(&with("match.task = [\"a*b\", \"embedding\"]"));
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
 fn broken_syntax_is_told_with_its_lines() {
     let found = mistakes("version = 1\nname = \n[[rule]\n");
     assert!(found.len() >= 2, "{found:?}");
