@@ -25,6 +25,8 @@ Examples:
   brink up --set inference.sessions=2        a setting from the command line
   brink host                                 the inference host alone, for edges that run under Spin
   brink check --config brink.toml            tells what is wrong with settings and manifest
+  brink policy check policy.toml             tells what is wrong with a cache policy
+  brink policy explain request.json          tells what the policy does with a request, without sending it
 
 Every setting is in brink.example.toml. A signal (SIGTERM, SIGINT) drains: what was accepted is
 answered; a second one ends at once. The log goes to standard error; RUST_LOG overrides its level.";
@@ -38,7 +40,42 @@ pub enum Command {
     Host(Host),
     /// Checks settings and manifest, and starts nothing
     Check(Check),
+    /// Checks cache policies and explains what they do; starts and sends nothing
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
+
+/// `brink policy`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Tells every mistake of a policy file, or what its rules do
+    Check {
+        /// The policy; cache/policy.toml documents every key
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Tells which rule decides about a request, the key's parts, and what would be stored
+    #[command(after_help = REQUEST_FILE)]
+    Explain {
+        /// The request, as a JSON object
+        #[arg(value_name = "REQUEST.json")]
+        request: PathBuf,
+        /// The policy (default: the built-in one)
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+}
+
+const REQUEST_FILE: &str = "\
+The request file, all members but route optional:
+  route          \"/v1/embeddings\"
+  method         default \"POST\"
+  tenant         default \"default\"
+  model          default the body's member model
+  task           default what the route is known for, otherwise \"origin\"
+  digest         the model's digest, 64 hexadecimal digits; without it no keys are printed
+  cache_control  the request's Cache-Control
+  body           the JSON body";
 
 /// Options that `up` and `host` share.
 #[derive(Clone, Debug, Args)]

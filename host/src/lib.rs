@@ -17,6 +17,7 @@ pub mod config;
 pub mod guest;
 pub mod inference;
 pub mod logging;
+pub mod policy;
 pub mod results;
 pub mod server;
 pub mod service;

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use brink_host::application::{Edge, Files, Running, start};
-use brink_host::cli::{Check, Cli, Command, variables};
+use brink_host::cli::{Check, Cli, Command, PolicyCommand, variables};
 use brink_host::config::Settings;
 use brink_host::guest::{Manifest, Overrides};
-use brink_host::logging;
+use brink_host::{logging, policy};
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,6 +34,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Host(host) => serve(host.settings()?, &host.files.files(), None),
         Command::Check(options) => check(&options),
+        Command::Policy(command) => answer_about_policy(&command),
     }
 }
 
@@ -112,6 +113,16 @@ fn check(options: &Check) -> Result<()> {
         manifest.routes.len(),
         manifest.components.len()
     );
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn answer_about_policy(command: &PolicyCommand) -> Result<()> {
+    let answer = match command {
+        PolicyCommand::Check { file } => policy::check(file)?,
+        PolicyCommand::Explain { request, policy } => policy::explain(request, policy.as_deref())?,
+    };
+    println!("{answer}");
     Ok(())
 }
 
