@@ -83,9 +83,10 @@ async fn embeddings(
         Err(_) => Err(ApiError::body_broken()),
     };
     let reply = Exchange::of(&head, "*").finish(reply);
+    let headers = reply.header_map();
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = reply.status;
-    response.headers_mut().extend(reply.headers);
+    *response.headers_mut() = headers;
     response
 }
 

@@ -10,8 +10,6 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-/// Linux reports processor time in these units (`getconf CLK_TCK`, 100 on every platform we run on).
-const TICKS_PER_SECOND: f64 = 100.0;
 /// Longest start: a first run compiles the component and loads the model.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a starting server is asked.
@@ -66,15 +64,20 @@ impl Server {
         Ok(std::fs::read_to_string(format!("/proc/{pid}/{file}"))?)
     }
 
-    /// Processor time spent so far, user and system, in seconds.
+    /// Processor time that its threads have spent so far, in seconds, to the nanosecond
+    /// (`/proc/PID/task/*/schedstat`). Threads that have ended are not counted.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.stat("stat")?;
-        let (_, fields) = stat.rsplit_once(')').context("unexpected /proc/PID/stat")?;
-        let ticks = |index: usize| -> Result<f64> {
-            let field = fields.split_whitespace().nth(index);
-            Ok(field.context("unexpected /proc/PID/stat")?.parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        let pid = self.child.id().context("the server has ended")?;
+        let mut nanoseconds = 0u64;
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread may end between listing and reading.
+            let Ok(stat) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+                continue;
+            };
+            let spent = stat.split_whitespace().next();
+            nanoseconds += spent.context("unexpected schedstat")?.parse::<u64>()?;
+        }
+        Ok(nanoseconds as f64 / 1e9)
     }
 
     /// Resident memory, in MiB.

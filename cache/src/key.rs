@@ -147,7 +147,12 @@ impl KeyPrefix {
 
     /// The key of one item.
     pub fn key(&self, item: ItemBytes<'_>) -> Key {
-        let mut hasher = self.0.clone();
+        self.clone().into_key(item)
+    }
+
+    /// The key of the only item, without copying the hasher (about 2 KB).
+    pub fn into_key(self, item: ItemBytes<'_>) -> Key {
+        let mut hasher = self.0;
         match item {
             ItemBytes::Text(text) => {
                 update(&mut hasher, b"text");

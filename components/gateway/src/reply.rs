@@ -1,36 +1,34 @@
 //! A complete answer: always with its length, never chunked.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_LENGTH,
-    CONTENT_TYPE, RETRY_AFTER, VARY,
-};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::{cors, request_id};
 
 /// `Cache-Status` (RFC 9211).
-pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub const CACHE_STATUS: &str = "cache-status";
 /// `Server-Timing` (W3C).
-pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub const SERVER_TIMING: &str = "server-timing";
 /// The request's id.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: &str = "x-request-id";
 /// How many items were hit, missed, ...: a structured-field dictionary. Our host counts
 /// edge outcomes from it, since a component has no other way to tell.
-pub const BRINK_ITEMS: HeaderName = HeaderName::from_static("brink-items");
+pub const BRINK_ITEMS: &str = "brink-items";
 /// `Retry-After` in milliseconds, as OpenAI's clients read it.
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const RETRY_AFTER_MS: &str = "retry-after-ms";
 
 /// What goes back to the client.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
-    /// Every header but those that [`finish`](Self::finish) adds, each name once. A list: a dozen
-    /// headers are written once and read once, so a map would only cost time.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Every header but those that [`finish`](Self::finish) adds, each name once and in lower case.
+    /// A plain list: a dozen headers are written once and read once, so a map would only cost time.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The whole body.
     pub body: Bytes,
 }
@@ -43,7 +41,7 @@ impl Reply {
             headers: Vec::with_capacity(12),
             body: body.into(),
         }
-        .with_static(CONTENT_TYPE, "application/json")
+        .with("content-type", "application/json")
     }
 
     /// An answer without a body.
@@ -55,23 +53,16 @@ impl Reply {
         }
     }
 
-    /// Adds a header whose value is visible ASCII, made by this crate or checked by it.
-    pub fn with(mut self, name: HeaderName, value: String) -> Self {
-        let value = HeaderValue::try_from(value).expect("our own header values are visible ASCII");
-        self.headers.push((name, value));
-        self
-    }
-
-    /// Adds a header whose value never changes.
-    pub fn with_static(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, HeaderValue::from_static(value)));
+    /// Adds a header. Its value is visible ASCII, made by this crate or checked by it.
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;
-        value.to_str().ok()
+        let (_, value) = self.headers.iter().find(|(own, _)| *own == name)?;
+        Some(value)
     }
 
     /// Adds what every answer carries: its length, the request's id, and what a page of
@@ -79,36 +70,45 @@ impl Reply {
     pub fn finish(mut self, exchange: &Exchange) -> Self {
         // RFC 9110 §8.6: no Content-Length in a 204.
         if self.status != StatusCode::NO_CONTENT {
-            let length = HeaderValue::from(self.body.len());
-            self.headers.push((CONTENT_LENGTH, length));
+            let length = self.body.len().to_string();
+            self = self.with("content-length", length);
         }
         if exchange.head_only {
             self.body = Bytes::new();
         }
-        if let Ok(value) = HeaderValue::try_from(&exchange.request_id) {
-            self.headers.push((X_REQUEST_ID, value));
-        }
+        self = self.with(X_REQUEST_ID, exchange.request_id.clone());
         if let Some(origin) = &exchange.allow_origin {
-            let any = origin == "*";
-            self.headers
-                .push((ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()));
-            self = self.with_static(ACCESS_CONTROL_EXPOSE_HEADERS, cors::EXPOSED);
-            if !any {
-                self = self.with_static(VARY, "origin");
+            self = self
+                .with("access-control-allow-origin", origin.clone())
+                .with("access-control-expose-headers", cors::EXPOSED);
+            if origin != "*" {
+                self = self.with("vary", "origin");
             }
         }
         self
     }
 
+    /// The headers as a map, for hosts that want one.
+    pub fn header_map(&self) -> HeaderMap {
+        let headers = self.headers.iter().map(|(name, value)| {
+            let value = HeaderValue::from_str(value);
+            let value = value.expect("our own header values are visible ASCII");
+            (HeaderName::from_static(name), value)
+        });
+        headers.collect()
+    }
+
     /// The head in the form that `brink:edge/fast` gives back.
     pub fn encode_head(&self) -> Vec<u8> {
-        let size =
-            |(name, value): &(HeaderName, HeaderValue)| name.as_str().len() + value.len() + 3;
-        let mut head = Vec::with_capacity(3 + self.headers.iter().map(size).sum::<usize>());
+        let size = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 3);
+        let mut head = Vec::with_capacity(3 + size.sum::<usize>());
         head.extend_from_slice(self.status.as_str().as_bytes());
         for (name, value) in &self.headers {
             head.push(b'\n');
-            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(name.as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());
         }
@@ -122,7 +122,7 @@ pub struct Exchange {
     /// The request's id.
     pub request_id: String,
     /// The origin that may read the answer.
-    pub allow_origin: Option<HeaderValue>,
+    pub allow_origin: Option<String>,
     /// Whether only the head is wanted.
     pub head_only: bool,
 }
@@ -147,12 +147,12 @@ impl From<ApiError> for Reply {
     fn from(error: ApiError) -> Self {
         let mut reply = Self::json(error.status, error.to_json());
         if let Some(allow) = error.allow {
-            reply = reply.with_static(ALLOW, allow);
+            reply = reply.with("allow", allow);
         }
         if let Some(milliseconds) = error.retry_after_ms {
             let seconds = milliseconds.div_ceil(1000).max(1);
             reply = reply
-                .with(RETRY_AFTER, seconds.to_string())
+                .with("retry-after", seconds.to_string())
                 .with(RETRY_AFTER_MS, milliseconds.to_string());
         }
         reply
@@ -166,7 +166,7 @@ mod tests {
     fn exchange(head_only: bool) -> Exchange {
         Exchange {
             request_id: "abc".to_owned(),
-            allow_origin: Some(HeaderValue::from_static("*")),
+            allow_origin: Some("*".to_owned()),
             head_only,
         }
     }
@@ -190,8 +190,8 @@ mod tests {
     #[test]
     fn the_encoded_head_has_one_line_for_each_header() {
         let reply = Reply::empty(StatusCode::NO_CONTENT)
-            .with_static(ALLOW, "GET")
-            .with_static(VARY, "");
+            .with("allow", "GET")
+            .with("vary", "");
         assert_eq!(reply.encode_head(), b"204\nallow: GET\nvary: ");
     }
 

@@ -10,7 +10,7 @@ const MAX_LENGTH: usize = 128;
 
 /// The client's own id when it is harmless in logs and headers, a random one otherwise.
 pub fn of(head: &Head<'_>) -> String {
-    head.get(X_REQUEST_ID.as_str())
+    head.get(X_REQUEST_ID)
         .filter(|id| is_harmless(id))
         .map_or_else(random, str::to_owned)
 }

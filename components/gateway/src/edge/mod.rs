@@ -108,9 +108,10 @@ impl Edge {
 }
 
 fn into_response(reply: Reply) -> http::Response<Full<Bytes>> {
+    let headers = reply.header_map();
     let mut response = http::Response::new(Full::new(reply.body));
     *response.status_mut() = reply.status;
-    response.headers_mut().extend(reply.headers);
+    *response.headers_mut() = headers;
     response
 }
 

@@ -8,7 +8,6 @@ use brink_cache::{Entry, EntryMeta, Key, Lifetimes, OutcomeCounts, UnixSeconds};
 use brink_protocol::{EmbedAnswer, Timings};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::AGE;
 
 use super::plan::{Hit, Resolved};
 use super::vector;
@@ -86,7 +85,7 @@ impl Resolved {
                 server_timing(timing, host.map(|(_, timings)| timings)),
             );
         let reply = match oldest {
-            Some(age) => reply.with(AGE, age.as_secs().to_string()),
+            Some(age) => reply.with("age", age.as_secs().to_string()),
             None => reply,
         };
         Ok(Answer { reply, store })
@@ -148,7 +147,7 @@ impl Resolved {
                 .dimensions
                 .unwrap_or(self.plan.model.dimensions),
             format: self.plan.request.encoding_format,
-            model: self.plan.model.name,
+            model: self.plan.request.model,
         };
         Ok((results, store))
     }

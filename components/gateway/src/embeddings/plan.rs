@@ -6,7 +6,7 @@ use std::time::Duration;
 use brink_cache::entry::Content;
 use brink_cache::key::{PrefixParts, Task, embed_parameters};
 use brink_cache::{
-    Entry, Key, KeyPrefix, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
+    Entry, Key, KeyPrefix, ModelDigest, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
 };
 use brink_protocol::{EmbedRequest, ModelInfo};
 use bytes::Bytes;
@@ -19,12 +19,19 @@ use crate::error::ApiError;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(super) request: Request,
-    pub(super) model: ModelInfo,
+    pub(super) model: Bound,
     pub(super) control: RequestControl,
     scope: Scope,
     pub(super) distinct: Vec<Distinct>,
     /// For every input of the request, its place in `distinct`.
     pub(super) place_of: Vec<usize>,
+}
+
+/// What a plan is bound to of the model that the request names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) digest: ModelDigest,
+    pub(super) dimensions: u32,
 }
 
 /// An item that occurs once or more.
@@ -68,13 +75,16 @@ impl Plan {
             distinct: Vec::with_capacity(request.inputs.len()),
             place_of: Vec::with_capacity(request.inputs.len()),
             request,
-            model: model.clone(),
+            model: Bound {
+                digest: model.digest,
+                dimensions: model.dimensions,
+            },
             control,
             scope,
         };
         if let [input] = &plan.request.inputs[..] {
             // The common request: nothing to compare with.
-            let key = prefix.key(input.bytes());
+            let key = prefix.into_key(input.bytes());
             plan.distinct.push(Distinct { key, first: 0 });
             plan.place_of.push(0);
             return Ok(plan);
@@ -198,7 +208,7 @@ impl Resolved {
         EmbedRequest {
             request_id: request_id.to_owned(),
             scope: plan.scope.clone(),
-            model: plan.model.name.clone(),
+            model: plan.request.model.clone(),
             digest: plan.model.digest,
             truncate: plan.request.truncate,
             look_up: plan.control.may_look_up(),

@@ -75,9 +75,20 @@ fn read_header(head: &Bytes, line: &[u8]) -> wasmtime::Result<(HeaderName, Heade
         .strip_prefix(b": ")
         .ok_or_else(|| format_err!("no space after the colon"))?;
     Ok((
-        HeaderName::from_bytes(name)?,
+        header_name(name)?,
         HeaderValue::from_maybe_shared(head.slice_ref(value))?,
     ))
+}
+
+/// The name, without an allocation for those that every hit of the gateway carries.
+fn header_name(name: &[u8]) -> wasmtime::Result<HeaderName> {
+    Ok(match name {
+        b"brink-items" => HeaderName::from_static("brink-items"),
+        b"cache-status" => HeaderName::from_static("cache-status"),
+        b"server-timing" => HeaderName::from_static("server-timing"),
+        b"x-request-id" => HeaderName::from_static("x-request-id"),
+        name => HeaderName::from_bytes(name)?,
+    })
 }
 
 /// Headers of the connection, which `wasi:http` forbids as well.
