@@ -65,7 +65,6 @@ const HIT: &str = "hit";
 pub(crate) async fn run(options: Options) -> Result<()> {
     let upstream = Upstream::start().await?;
     let server = start(&options, &upstream).await?;
-    warm(&server).await?;
     let mut alone = Vec::new();
     let mut beside: Vec<(String, Vec<f64>)> =
         vec![(format!("{} waiting misses", options.waiting), vec![])];
@@ -133,9 +132,11 @@ async fn start(options: &Options, upstream: &Upstream) -> Result<Server> {
         "log.level=error".to_owned(),
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    let server = environment.start_brink(&settings).await;
+    let server = environment.start_brink(&settings).await?;
+    // The address is bound before the manifest is read: only an answer tells that it was.
+    warm(&server).await?;
     std::fs::remove_file(file)?;
-    server
+    Ok(server)
 }
 
 fn call(text: &str) -> Call {
