@@ -1,9 +1,9 @@
 //! What a hit costs inside the component, without sockets.
 //!
 //! Question: how many microseconds does a cached answer take through the synchronous door and
-//! through `wasi:http` (warm, and in a fresh instance), for 1, 16 and 100 inputs? Budget: the
-//! door at most a fifth of a warm `wasi:http` instance. Read the last column; a regression of the
-//! component shows here before it shows over sockets. Run it in release mode:
+//! through `wasi:http` (warm, and in a fresh instance), for 1, 16 and 100 inputs? Budget: for one
+//! input, the door takes at most a fifth of a warm `wasi:http` instance. Read the last column; a
+//! regression of the component shows here before it shows over sockets. Run it in release mode:
 //!
 //! ```text
 //! cargo run --release --example guest_hit -p brink-host -- target/components/gateway.wasm
