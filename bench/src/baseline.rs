@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use axum::{Router, serve};
 use brink_cache::key::Task;
 use brink_cache::{Key, Lifetimes, ModelDigest, Outcome, UnixSeconds};
-use brink_gateway::embeddings::Fetched;
+use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Settled};
@@ -91,11 +91,16 @@ async fn embeddings(
 }
 
 fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiError> {
-    let known = Known {
-        catalog: Some(&native.catalog),
-        max_body_bytes: MAX_BODY,
-    };
-    let pending = match hit::begin(head, body, known, &SystemClock)? {
+    thread_local!(static PREFIXES: Prefixes = Prefixes::default());
+    let begun = PREFIXES.with(|prefixes| {
+        let known = Known {
+            catalog: Some(&native.catalog),
+            prefixes,
+            max_body_bytes: MAX_BODY,
+        };
+        hit::begin(head, body, known, &SystemClock)
+    });
+    let pending = match begun? {
         Begun::Answered(reply) => return Ok(reply),
         Begun::Pending(pending) => pending,
         Begun::CatalogNeeded => unreachable!("it is given"),

@@ -1,12 +1,16 @@
 //! The name under which a result is kept.
 //!
-//! A key is the BLAKE3-256 hash of everything that can change the result, each part
-//! preceded by its length, so that no two different requests can run together into the
-//! same bytes. All 256 bits are compared everywhere; there is no shorter form.
+//! A key is a BLAKE3-256 hash of everything that can change the result, in two steps, so that
+//! what all items share is hashed once and kept:
 //!
 //! ```text
-//! BLAKE3-256( schema | scope | model name | model digest | task | parameters | item )
+//! prefix = BLAKE3-512( schema | scope | model name | model digest | task | parameters )
+//! key    = BLAKE3-256, keyed with the half of the prefix for this kind of item, ( item )
 //! ```
+//!
+//! Each part of a prefix is preceded by its length, and an item is all that its key hashes, so no
+//! two different requests can run together into the same bytes. All 256 bits of a key are
+//! compared everywhere; there is no shorter form.
 //!
 //! What is left out on purpose: `encoding_format`, `dimensions`, `user`, the order of
 //! JSON members. They change how a result is *rendered*, not what the model computes.
@@ -16,7 +20,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Changes when the meaning of any part changes; every old entry is then unreachable.
-const SCHEMA: &[u8] = b"brink-key-1";
+const SCHEMA: &[u8] = b"brink-key-2";
 
 /// A 256-bit cache key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -106,10 +110,13 @@ pub enum ItemBytes<'a> {
     Tokens(&'a [u32]),
 }
 
-/// Everything of a key but the item. One request makes one prefix and derives a key per
-/// item from it, so the shared parts are hashed once.
-#[derive(Clone)]
-pub struct KeyPrefix(blake3::Hasher);
+/// Everything of a key but the item: a key of the keyed hash for each kind of item. It depends on
+/// no item, so whoever answers many requests keeps it.
+#[derive(Clone, Copy)]
+pub struct KeyPrefix {
+    text: [u8; blake3::KEY_LEN],
+    tokens: [u8; blake3::KEY_LEN],
+}
 
 /// The parts that all items of a request share.
 #[derive(Clone, Copy, Debug)]
@@ -140,33 +147,36 @@ impl KeyPrefix {
             parts.task.tag(),
             parts.parameters.as_bytes(),
         ] {
-            update(&mut hasher, part);
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
         }
-        Self(hasher)
+        let mut prefix = Self {
+            text: [0; blake3::KEY_LEN],
+            tokens: [0; blake3::KEY_LEN],
+        };
+        let mut output = hasher.finalize_xof();
+        output.fill(&mut prefix.text);
+        output.fill(&mut prefix.tokens);
+        prefix
     }
 
     /// The key of one item.
     pub fn key(&self, item: ItemBytes<'_>) -> Key {
-        self.clone().into_key(item)
-    }
-
-    /// The key of the only item, without copying the hasher (about 2 KB).
-    pub fn into_key(self, item: ItemBytes<'_>) -> Key {
-        let mut hasher = self.0;
-        match item {
-            ItemBytes::Text(text) => {
-                update(&mut hasher, b"text");
-                update(&mut hasher, text.as_bytes());
-            }
+        let hash = match item {
+            ItemBytes::Text(text) => blake3::keyed_hash(&self.text, text.as_bytes()),
             ItemBytes::Tokens(tokens) => {
-                update(&mut hasher, b"tokens");
-                hasher.update(&(tokens.len() as u64).to_le_bytes());
-                for token in tokens {
-                    hasher.update(&token.to_le_bytes());
-                }
+                let bytes: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
+                blake3::keyed_hash(&self.tokens, &bytes)
             }
-        }
-        Key(*hasher.finalize().as_bytes())
+        };
+        Key(*hash.as_bytes())
+    }
+}
+
+/// Not shown: whoever knows a prefix can tell which items a store holds.
+impl fmt::Debug for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPrefix")
     }
 }
 
@@ -181,11 +191,6 @@ pub fn embed_parameters(truncate: bool) -> &'static str {
     } else {
         "{}"
     }
-}
-
-fn update(hasher: &mut blake3::Hasher, part: &[u8]) {
-    hasher.update(&(part.len() as u64).to_le_bytes());
-    hasher.update(part);
 }
 
 #[cfg(test)]
@@ -212,6 +217,12 @@ mod tests {
     fn every_part_separates_keys() {
         let item = ItemBytes::Text("hello");
         let base = prefix(&tenant("a"), "m", 1, false).key(item);
+        let tokens = ItemBytes::Tokens(&[u32::from_le_bytes(*b"hell")]);
+        assert_ne!(
+            prefix(&tenant("a"), "m", 1, false).key(ItemBytes::Text("hell")),
+            prefix(&tenant("a"), "m", 1, false).key(tokens),
+            "the same bytes as text and as tokens"
+        );
         let others = [
             prefix(&tenant("b"), "m", 1, false).key(item),
             prefix(&Scope::Public, "m", 1, false).key(item),

@@ -97,6 +97,22 @@ impl OutcomeCounts {
     }
 }
 
+impl OutcomeCounts {
+    /// Appends the form that [`Display`](fmt::Display) writes. By hand, like all that a hit
+    /// writes: the machinery behind `write!` costs more than the rest of it.
+    pub fn write(&self, out: &mut String) {
+        let mut number = itoa::Buffer::new();
+        for (position, (outcome, count)) in self.iter().enumerate() {
+            if position > 0 {
+                out.push_str(", ");
+            }
+            out.push_str(outcome.name());
+            out.push('=');
+            out.push_str(number.format(count));
+        }
+    }
+}
+
 impl FromIterator<Outcome> for OutcomeCounts {
     fn from_iter<I: IntoIterator<Item = Outcome>>(outcomes: I) -> Self {
         let mut counts = Self::default();
@@ -108,11 +124,9 @@ impl FromIterator<Outcome> for OutcomeCounts {
 /// A structured-field dictionary (RFC 9651 §3.2), for example `hit=97, miss=3`.
 impl fmt::Display for OutcomeCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, (outcome, count)) in self.iter().enumerate() {
-            let separator = if position == 0 { "" } else { ", " };
-            write!(f, "{separator}{}={count}", outcome.name())?;
-        }
-        Ok(())
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

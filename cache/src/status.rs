@@ -84,23 +84,35 @@ fn forward_reason(counts: &OutcomeCounts) -> Option<Forward> {
     })
 }
 
-impl fmt::Display for CacheStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.cache)?;
+impl CacheStatus {
+    /// Appends the member. By hand, because every hit writes one.
+    pub fn write(&self, out: &mut String) {
+        out.push_str(self.cache);
         match self.forward {
-            None => f.write_str("; hit")?,
-            Some(reason) => write!(f, "; fwd={}", reason.token())?,
+            None => out.push_str("; hit"),
+            Some(reason) => {
+                out.push_str("; fwd=");
+                out.push_str(reason.token());
+            }
         }
         if self.collapsed {
-            f.write_str("; collapsed")?;
+            out.push_str("; collapsed");
         }
         if self.stored {
-            f.write_str("; stored")?;
+            out.push_str("; stored");
         }
         if let Some(ttl) = self.ttl {
-            write!(f, "; ttl={}", ttl.as_secs())?;
+            out.push_str("; ttl=");
+            out.push_str(itoa::Buffer::new().format(ttl.as_secs()));
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

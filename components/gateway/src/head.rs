@@ -10,7 +10,7 @@ pub struct Head<'a> {
     /// The path, without the query.
     pub path: &'a str,
     /// Header names in lower case, and values. Requests have a dozen: a list beats a map.
-    fields: Vec<(&'a str, &'a [u8])>,
+    fields: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Head<'a> {
@@ -18,7 +18,7 @@ impl<'a> Head<'a> {
     pub fn new(method: &'a str, path: &'a str, headers: &'a HeaderMap) -> Self {
         let fields = headers
             .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()));
+            .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         Self {
             method,
             path,
@@ -34,8 +34,7 @@ impl<'a> Head<'a> {
         let mut fields = Vec::with_capacity(16);
         for line in lines {
             let colon = memchr::memchr(b':', line)?;
-            let name = std::str::from_utf8(&line[..colon]).ok()?;
-            fields.push((name, line[colon + 1..].strip_prefix(b" ")?));
+            fields.push((&line[..colon], line[colon + 1..].strip_prefix(b" ")?));
         }
         Some(Self {
             method,
@@ -46,7 +45,8 @@ impl<'a> Head<'a> {
 
     /// All values of a header, in order. `name` is in lower case.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let named = move |(field, value): &(&str, &'a [u8])| (*field == name).then_some(*value);
+        let name = name.as_bytes();
+        let named = move |(field, value): &(&[u8], &'a [u8])| (*field == name).then_some(*value);
         self.fields.iter().filter_map(named)
     }
 

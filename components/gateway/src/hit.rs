@@ -18,7 +18,7 @@ use std::time::Duration;
 use brink_cache::{Key, Lifetimes, RequestControl, Scope, UnixSeconds};
 use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest};
 
-use crate::embeddings::{Answer, Fetched, Plan, Request, Resolved, Timing};
+use crate::embeddings::{Answer, Fetched, Plan, Prefixes, Request, Resolved, Timing};
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::reply::Reply;
@@ -47,6 +47,8 @@ pub trait Clock {
 pub struct Known<'a> {
     /// The models; `None` when they are not known well enough.
     pub catalog: Option<&'a Catalog>,
+    /// Prefixes of keys from earlier requests.
+    pub prefixes: &'a Prefixes,
     /// Largest request body, in bytes.
     pub max_body_bytes: u64,
 }
@@ -145,7 +147,13 @@ fn embeddings(
     let Some(catalog) = catalog else {
         return Ok(Begun::CatalogNeeded);
     };
-    let mut pending = Pending::new(request, request_control(head), catalog, clock)?;
+    let mut pending = Pending::new(
+        request,
+        request_control(head),
+        catalog,
+        known.prefixes,
+        clock,
+    )?;
     pending.timing.key = pending.since.saturating_sub(since);
     Ok(Begun::Pending(Box::new(pending)))
 }
@@ -164,12 +172,14 @@ impl Pending {
         request: Request,
         control: RequestControl,
         catalog: &Catalog,
+        prefixes: &Prefixes,
         clock: &impl Clock,
     ) -> Result<Self, ApiError> {
         let model = catalog
             .find(&request.model)
             .ok_or_else(|| ApiError::unknown_model(&request.model))?;
-        let plan = Plan::new(request, model, Scope::Tenant(TENANT.to_owned()), control)?;
+        let scope = Scope::Tenant(TENANT.to_owned());
+        let plan = Plan::new(request, model, scope, control, prefixes)?;
         Ok(Self {
             plan,
             timing: Timing::default(),
@@ -236,9 +246,15 @@ impl Missing {
     ///
     /// # Errors
     /// When the new model does not take the request.
-    pub fn replan(self, catalog: &Catalog, clock: &impl Clock) -> Result<Pending, ApiError> {
+    pub fn replan(
+        self,
+        catalog: &Catalog,
+        prefixes: &Prefixes,
+        clock: &impl Clock,
+    ) -> Result<Pending, ApiError> {
         let control = self.resolved.control();
-        let mut pending = Pending::new(self.resolved.into_request(), control, catalog, clock)?;
+        let request = self.resolved.into_request();
+        let mut pending = Pending::new(request, control, catalog, prefixes, clock)?;
         pending.timing = self.timing;
         Ok(pending)
     }

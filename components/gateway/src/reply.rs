@@ -70,7 +70,7 @@ impl Reply {
     pub fn finish(mut self, exchange: &Exchange) -> Self {
         // RFC 9110 §8.6: no Content-Length in a 204.
         if self.status != StatusCode::NO_CONTENT {
-            let length = self.body.len().to_string();
+            let length = itoa::Buffer::new().format(self.body.len()).to_owned();
             self = self.with("content-length", length);
         }
         if exchange.head_only {

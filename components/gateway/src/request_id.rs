@@ -16,7 +16,8 @@ pub fn of(head: &Head<'_>) -> String {
 }
 
 fn is_harmless(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte);
+    let allowed =
+        |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'-'..=b':' | b'_' | b'+' | b'=');
     !id.is_empty() && id.len() <= MAX_LENGTH && id.bytes().all(allowed)
 }
 

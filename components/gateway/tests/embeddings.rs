@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use brink_cache::key::Task;
 use brink_cache::{Entry, Key, Lifetimes, ModelDigest, Outcome, UnixSeconds};
-use brink_gateway::embeddings::{Answer, Fetched};
+use brink_gateway::embeddings::{Answer, Fetched, Prefixes};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
@@ -58,6 +58,7 @@ fn pending(body: &Value, control: &str) -> Pending {
     let head = Head::parse(head.as_bytes()).unwrap();
     let known = Known {
         catalog: Some(&catalog()),
+        prefixes: &Prefixes::default(),
         max_body_bytes: 1_000_000,
     };
     match hit::begin(&head, body.to_string().as_bytes(), known, &At(NOW)).unwrap() {
@@ -356,6 +357,7 @@ fn only_complete_hits_are_answered_at_once() {
         let head = head(control);
         let known = Known {
             catalog,
+            prefixes: &Prefixes::default(),
             max_body_bytes: 100,
         };
         let head = Head::parse(head.as_bytes()).unwrap();

@@ -1,5 +1,7 @@
 //! `brink_cache_items_total`: what happened to each item, at the edge and at the host.
 
+use std::sync::Arc;
+
 use brink_cache::Outcome;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -31,8 +33,11 @@ struct Labels {
 }
 
 /// The counters of all tiers: one family, because they are one question.
+///
+/// Every counter is there from the start: a series that begins at one hides its first item from
+/// `rate`, and a hit does not have to look its counter up.
 #[derive(Clone, Debug)]
-pub struct CacheItems(Family<Labels, Counter>);
+pub struct CacheItems(Arc<[[Counter; Outcome::ALL.len()]; 2]>);
 
 impl CacheItems {
     /// Registers the family.
@@ -43,15 +48,20 @@ impl CacheItems {
             "Items of requests, by tier and by what happened to them",
             family.clone(),
         );
-        Self(family)
+        let counters = [Tier::Edge, Tier::Host].map(|tier| {
+            Outcome::ALL.map(|outcome| {
+                let labels = Labels {
+                    tier: tier.name(),
+                    outcome: outcome.name(),
+                };
+                family.get_or_create_owned(&labels)
+            })
+        });
+        Self(Arc::new(counters))
     }
 
     /// Counts some items.
     pub fn count(&self, tier: Tier, outcome: Outcome, items: u64) {
-        let labels = Labels {
-            tier: tier.name(),
-            outcome: outcome.name(),
-        };
-        self.0.get_or_create(&labels).inc_by(items);
+        self.0[tier as usize][outcome as usize].inc_by(items);
     }
 }

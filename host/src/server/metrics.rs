@@ -1,5 +1,6 @@
 //! What is measured about requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::OutcomeCounts;
@@ -18,6 +19,51 @@ const SECONDS: [f64; 16] = [
     1.0, 5.0, 30.0,
 ];
 
+/// What a request is counted under: a small, fixed set, since clients choose paths and every label
+/// value costs memory for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Embeddings,
+    Models,
+    Model,
+    HostEmbed,
+    HostCatalog,
+    Other,
+}
+
+impl Route {
+    const ALL: [Self; 6] = [
+        Self::Embeddings,
+        Self::Models,
+        Self::Model,
+        Self::HostEmbed,
+        Self::HostCatalog,
+        Self::Other,
+    ];
+
+    pub(super) fn of(path: &str) -> Self {
+        match path {
+            "/v1/embeddings" => Self::Embeddings,
+            "/v1/models" => Self::Models,
+            _ if path.starts_with("/v1/models/") => Self::Model,
+            brink_protocol::EMBED_PATH => Self::HostEmbed,
+            brink_protocol::CATALOG_PATH => Self::HostCatalog,
+            _ => Self::Other,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Embeddings => "/v1/embeddings",
+            Self::Models => "/v1/models",
+            Self::Model => "/v1/models/{id}",
+            Self::HostEmbed => brink_protocol::EMBED_PATH,
+            Self::HostCatalog => brink_protocol::CATALOG_PATH,
+            Self::Other => "other",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: &'static str,
@@ -29,47 +75,99 @@ struct RouteLabel {
     route: &'static str,
 }
 
+struct RouteMetrics {
+    succeeded: Counter,
+    durations: Histogram,
+}
+
 /// Counts and durations of requests; cheap to clone.
 #[derive(Clone)]
 pub struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
-    durations: Family<RouteLabel, Histogram>,
+    /// What every hit needs, at its route's place in [`Route::ALL`], so that none looks it up.
+    routes: Arc<[RouteMetrics]>,
     items: CacheItems,
 }
 
 impl HttpMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry, items: CacheItems) -> Self {
-        let requests = Family::default();
-        let durations =
-            Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        let requests = Family::<RequestLabels, Counter>::default();
+        let durations = Family::<RouteLabel, Histogram, _>::new_with_constructor(
+            (|| Histogram::new(SECONDS)) as fn() -> Histogram,
+        );
         registry.register("brink_requests", "Requests answered", requests.clone());
         registry.register(
             "brink_request_duration_seconds",
             "From a request's head to its answer's head",
             durations.clone(),
         );
+        let routes = Route::ALL.map(|route| {
+            let route = route.label();
+            RouteMetrics {
+                succeeded: requests.get_or_create_owned(&RequestLabels { route, status: 200 }),
+                durations: durations.get_or_create_owned(&RouteLabel { route }),
+            }
+        });
         Self {
             requests,
-            durations,
+            routes: Arc::new(routes),
             items,
         }
     }
 
     /// Counts one answer.
-    pub fn record(&self, route: &'static str, status: u16, elapsed: Duration) {
-        self.requests
-            .get_or_create(&RequestLabels { route, status })
-            .inc();
-        self.durations
-            .get_or_create(&RouteLabel { route })
-            .observe(elapsed.as_secs_f64());
+    pub(super) fn record(&self, route: Route, status: u16, elapsed: Duration) {
+        let metrics = &self.routes[route as usize];
+        metrics.durations.observe(elapsed.as_secs_f64());
+        if status == 200 {
+            metrics.succeeded.inc();
+        } else {
+            let route = route.label();
+            let labels = RequestLabels { route, status };
+            self.requests.get_or_create(&labels).inc();
+        }
     }
 
     /// Counts what a component said about a request's items.
     pub fn record_edge_items(&self, counts: &OutcomeCounts) {
         for (outcome, count) in counts.iter() {
             self.items.count(Tier::Edge, outcome, count.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_counted_under_a_fixed_set() {
+        assert_eq!(Route::of("/v1/models/a/b").label(), "/v1/models/{id}");
+        assert_eq!(Route::of("/etc/passwd").label(), "other");
+        for (place, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, place);
+        }
+    }
+
+    #[test]
+    fn the_kept_counters_are_those_that_are_shown() {
+        let mut registry = Registry::default();
+        let items = CacheItems::register(&mut registry);
+        let metrics = HttpMetrics::register(&mut registry, items);
+        metrics.record(Route::Models, 200, Duration::from_millis(1));
+        metrics.record(Route::Models, 404, Duration::from_millis(1));
+        metrics.record_edge_items(&OutcomeCounts::from_iter([brink_cache::Outcome::Hit]));
+        let mut shown = String::new();
+        prometheus_client::encoding::text::encode(&mut shown, &registry).unwrap();
+        for line in [
+            r#"brink_requests_total{route="/v1/models",status="200"} 1"#,
+            r#"brink_requests_total{route="/v1/models",status="404"} 1"#,
+            r#"brink_request_duration_seconds_count{route="/v1/models"} 2"#,
+            r#"brink_cache_items_total{tier="edge",outcome="hit"} 1"#,
+            r#"brink_cache_items_total{tier="host",outcome="hit"} 0"#,
+        ] {
+            assert!(shown.contains(line), "{line} is missing in\n{shown}");
         }
     }
 }

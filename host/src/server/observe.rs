@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::connection::Answer;
-use super::metrics::HttpMetrics;
+use super::metrics::{HttpMetrics, Route};
 
 /// The request's id, taken from the client or made here.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,7 +38,7 @@ impl<A: Answer> Answer for Observed<A> {
     async fn answer(&self, mut request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
         let start = Instant::now();
         let id = request_id(request.headers_mut());
-        let route = route_label(request.uri().path());
+        let route = Route::of(request.uri().path());
         // Only the log needs them.
         let target = tracing::enabled!(tracing::Level::INFO).then(|| {
             (
@@ -73,19 +73,6 @@ impl<A: Answer> Answer for Observed<A> {
         }
         response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
         response
-    }
-}
-
-/// The label of a path: a small, fixed set, since clients choose paths and every label value
-/// costs memory for good.
-fn route_label(path: &str) -> &'static str {
-    match path {
-        "/v1/embeddings" => "/v1/embeddings",
-        "/v1/models" => "/v1/models",
-        _ if path.starts_with("/v1/models/") => "/v1/models/{id}",
-        brink_protocol::EMBED_PATH => brink_protocol::EMBED_PATH,
-        brink_protocol::CATALOG_PATH => brink_protocol::CATALOG_PATH,
-        _ => "other",
     }
 }
 
@@ -162,11 +149,5 @@ mod tests {
             headers.insert(X_REQUEST_ID, id.clone());
             assert_eq!(request_id(&mut headers), id, "another host keeps it");
         }
-    }
-
-    #[test]
-    fn labels_are_a_fixed_set() {
-        assert_eq!(route_label("/v1/models/a/b"), "/v1/models/{id}");
-        assert_eq!(route_label("/etc/passwd"), "other");
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result
         Attempt::Answered(answer) => answer,
         Attempt::ModelChanged(missing) => {
             let catalog = edge.newest_catalog().await?;
-            let pending = missing.replan(&catalog, &SystemClock)?;
+            let pending = missing.replan(&catalog, &edge.prefixes, &SystemClock)?;
             match attempt(&edge, pending, id).await? {
                 Attempt::Answered(answer) => answer,
                 // Twice within one request: let the client come back when the roll is over.

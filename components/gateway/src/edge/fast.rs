@@ -7,7 +7,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
+use brink_cache::UnixSeconds;
 use brink_protocol::Catalog;
 
 use super::SystemClock;
@@ -15,6 +17,7 @@ use super::bindings::exports::brink::edge::fast::{Guest, Reply as WireReply};
 use super::catalog::{Kept, STORE_KEY};
 use super::settings::Settings;
 use super::store::FastStore;
+use crate::embeddings::Prefixes;
 use crate::head::Head;
 use crate::hit::{self, Clock};
 use crate::reply::Exchange;
@@ -24,6 +27,7 @@ struct Fast {
     settings: Settings,
     store: FastStore,
     catalog: Kept,
+    prefixes: Prefixes,
 }
 
 thread_local!(static FAST: RefCell<Option<Fast>> = const { RefCell::new(None) });
@@ -45,19 +49,34 @@ impl Guest for Door {
     }
 }
 
+/// The system's clock, asked for the time of day once per request: each time is a call to the host.
+struct Frozen(UnixSeconds);
+
+impl Clock for Frozen {
+    fn now(&self) -> UnixSeconds {
+        self.0
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic()
+    }
+}
+
 impl Fast {
     fn open() -> Option<Self> {
         Some(Self {
             settings: Settings::read().ok()?,
             store: FastStore::open()?,
             catalog: Kept::default(),
+            prefixes: Prefixes::default(),
         })
     }
 
     fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<WireReply> {
-        let catalog = self.catalog();
-        let known = self.settings.known(catalog.as_deref());
-        let answer = hit::answer(head, body, known, &mut &self.store, &SystemClock).transpose()?;
+        let clock = Frozen(SystemClock.now());
+        let catalog = self.catalog(clock.now());
+        let known = self.settings.known(catalog.as_deref(), &self.prefixes);
+        let answer = hit::answer(head, body, known, &mut &self.store, &clock).transpose()?;
         let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
         let reply = exchange.finish(answer);
         Some(WireReply {
@@ -68,8 +87,7 @@ impl Fast {
 
     /// The models, if a copy that is fresh enough is here or in the store. Asking the host for
     /// them is the other door's work, which leaves a copy in the store.
-    fn catalog(&mut self) -> Option<Rc<Catalog>> {
-        let now = SystemClock.now();
+    fn catalog(&mut self, now: UnixSeconds) -> Option<Rc<Catalog>> {
         if let Some(catalog) = self.catalog.fresh(now, &self.settings) {
             return Some(catalog);
         }

@@ -20,6 +20,7 @@ use http_body_util::Full;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
 
+use crate::embeddings::Prefixes;
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::hit::{self, Begun, Clock};
@@ -33,6 +34,7 @@ struct Edge {
     settings: Settings,
     store: EdgeStore,
     catalog: RefCell<catalog::Kept>,
+    prefixes: Prefixes,
 }
 
 #[http_service]
@@ -75,11 +77,11 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
         .catalog
         .borrow()
         .fresh(SystemClock.now(), &edge.settings);
-    let known = edge.settings.known(at_hand.as_deref());
+    let known = edge.settings.known(at_hand.as_deref(), &edge.prefixes);
     match hit::begin(head, body, known, &SystemClock)? {
         Begun::CatalogNeeded => {
             let catalog = edge.catalog().await?;
-            let known = edge.settings.known(Some(&catalog));
+            let known = edge.settings.known(Some(&catalog), &edge.prefixes);
             hit::begin(head, body, known, &SystemClock)
         }
         begun => Ok(begun),
@@ -98,6 +100,7 @@ impl Edge {
             settings: Settings::read()?,
             store: EdgeStore::open().await,
             catalog: RefCell::default(),
+            prefixes: Prefixes::default(),
         });
         // An instance whose store did not open tries again with its next request.
         if edge.store.is_open() {

@@ -10,6 +10,7 @@ use brink_protocol::Catalog;
 use http::StatusCode;
 
 use super::bindings::wasi::config::store as variables;
+use crate::embeddings::Prefixes;
 use crate::error::ApiError;
 use crate::hit::Known;
 
@@ -46,9 +47,14 @@ impl Settings {
     }
 
     /// What requests are held against, with these models.
-    pub(super) fn known<'a>(&self, catalog: Option<&'a Catalog>) -> Known<'a> {
+    pub(super) fn known<'a>(
+        &self,
+        catalog: Option<&'a Catalog>,
+        prefixes: &'a Prefixes,
+    ) -> Known<'a> {
         Known {
             catalog,
+            prefixes,
             max_body_bytes: self.max_body_bytes,
         }
     }

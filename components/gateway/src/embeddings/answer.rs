@@ -79,13 +79,13 @@ impl Resolved {
                 CACHE_STATUS,
                 cache_status(&edge, host.as_ref().map(|(counts, _)| counts)),
             )
-            .with(BRINK_ITEMS, outcomes.to_string())
+            .with(BRINK_ITEMS, items(&outcomes))
             .with(
                 SERVER_TIMING,
                 server_timing(timing, host.map(|(_, timings)| timings)),
             );
         let reply = match oldest {
-            Some(age) => reply.with("age", age.as_secs().to_string()),
+            Some(age) => reply.with("age", itoa::Buffer::new().format(age.as_secs()).to_owned()),
             None => reply,
         };
         Ok(Answer { reply, store })
@@ -197,12 +197,21 @@ impl Results {
     }
 }
 
+fn items(outcomes: &OutcomeCounts) -> String {
+    let mut items = String::with_capacity(24);
+    outcomes.write(&mut items);
+    items
+}
+
 /// RFC 9211 §2: the cache closest to the origin comes first.
 fn cache_status(edge: &CacheStatus, host: Option<&OutcomeCounts>) -> String {
-    match host {
-        Some(counts) => format!("{}, {edge}", CacheStatus::of_items(HOST, counts)),
-        None => edge.to_string(),
+    let mut status = String::with_capacity(48);
+    if let Some(counts) = host {
+        CacheStatus::of_items(HOST, counts).write(&mut status);
+        status.push_str(", ");
     }
+    edge.write(&mut status);
+    status
 }
 
 /// Durations in milliseconds, as `Server-Timing` wants them. Written by hand, like the body:

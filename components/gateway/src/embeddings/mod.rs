@@ -3,11 +3,13 @@
 mod answer;
 mod input;
 mod plan;
+mod prefixes;
 mod request;
 mod vector;
 
 pub use answer::{Answer, Stored};
 pub use plan::Fetched;
+pub use prefixes::Prefixes;
 pub use request::{EncodingFormat, Request};
 
 pub(crate) use answer::Timing;

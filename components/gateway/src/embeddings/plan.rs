@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use brink_cache::entry::Content;
-use brink_cache::key::{PrefixParts, Task, embed_parameters};
 use brink_cache::{
-    Entry, Key, KeyPrefix, ModelDigest, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
+    Entry, Key, ModelDigest, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
 };
 use brink_protocol::{EmbedRequest, ModelInfo};
 use bytes::Bytes;
 
+use super::prefixes::Prefixes;
 use super::request::Request;
 use super::vector;
 use crate::error::ApiError;
@@ -62,15 +62,10 @@ impl Plan {
         model: &ModelInfo,
         scope: Scope,
         control: RequestControl,
+        prefixes: &Prefixes,
     ) -> Result<Self, ApiError> {
         request.check_against(model)?;
-        let prefix = KeyPrefix::new(PrefixParts {
-            scope: &scope,
-            model: &model.name,
-            digest: &model.digest,
-            task: Task::Embed,
-            parameters: embed_parameters(request.truncate),
-        });
+        let prefix = prefixes.get(&scope, model, request.truncate);
         let mut plan = Self {
             distinct: Vec::with_capacity(request.inputs.len()),
             place_of: Vec::with_capacity(request.inputs.len()),
@@ -84,7 +79,7 @@ impl Plan {
         };
         if let [input] = &plan.request.inputs[..] {
             // The common request: nothing to compare with.
-            let key = prefix.into_key(input.bytes());
+            let key = prefix.key(input.bytes());
             plan.distinct.push(Distinct { key, first: 0 });
             plan.place_of.push(0);
             return Ok(plan);
