@@ -3,7 +3,8 @@
 //! Question: how much of a hit is caching rules? Budget: under 3 µs natively for a text of
 //! 1 KiB, with any policy; most of that is hashing the text. Read the column `hit`: it is
 //! everything from the facts of a request to "this entry may answer". `decide` is the policy
-//! alone, where the *last* rule matches and every earlier one differs in its tenant only.
+//! alone, where the *last* rule matches and every earlier one differs in its tenant only. The
+//! column `judge` is what purge marks add to that: it must not grow with their number.
 //!
 //! Run with `cargo bench -p brink-cache`. Each figure is the median of several rounds, so
 //! that a busy machine disturbs it little. No statistics library: what is looked for is a
@@ -14,9 +15,14 @@ use std::time::{Duration, Instant};
 
 use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
 use brink_cache::policy::{RequestFacts, Sampling};
-use brink_cache::{KeyPrefix, Lifetimes, ModelDigest, Policy, canonical, freshness};
+use brink_cache::purge::{LONGEST_LIFETIME, Mode, Subject};
+use brink_cache::{
+    KeyPrefix, Lifetimes, Mark, Marked, Marks, ModelDigest, Policy, UnixSeconds, canonical,
+    freshness,
+};
 
 const RULES: [usize; 3] = [1, 20, 256];
+const MARKS: [usize; 3] = [0, 1, 10_000];
 const ROUNDS: usize = 501;
 const CALLS: u32 = 200;
 
@@ -42,6 +48,14 @@ fn main() {
         let decide = nanoseconds(|| policy.decide(black_box(&FACTS)).storing().is_some());
         let hit = nanoseconds(|| hit(&policy, black_box(&FACTS), black_box(&text)));
         println!("{count:>5} {decide:>14.0} {hit:>11.0}");
+    }
+    let found = key(&text, "tenant");
+    let labels = ["model:m".to_owned(), "team-search".to_owned()];
+    println!("{:>5} {:>14}", "marks", "judge ns");
+    for count in MARKS {
+        let marks = marks(count);
+        let judge = nanoseconds(|| judge(&marks, black_box(&found), &labels));
+        println!("{count:>5} {judge:>14.1}");
     }
     let key = nanoseconds(|| key(black_box(&text), "tenant"));
     println!("the key of 1 KiB alone: {key:.0} ns");
@@ -74,6 +88,35 @@ fn key(text: &str, tenant: &str) -> brink_cache::Key {
         parameters: embed_parameters(false),
     });
     prefix.key(ItemBytes::Text(text))
+}
+
+/// Marks that name other entries than the one that is looked up, half of them by a label.
+fn marks(count: usize) -> Marks {
+    let at = UnixSeconds(2_000);
+    let mut list = (0..count).map(|index| match index % 2 {
+        0 => Subject::SurrogateKey(format!("label-{index}")),
+        _ => Subject::Tenant(format!("tenant-{index}")),
+    });
+    let add = |mut marks: Marks, subject| {
+        let mode = Mode::Soft;
+        let added = marks.add(&Mark { subject, at, mode }, at, LONGEST_LIFETIME);
+        added.map(|()| marks)
+    };
+    list.try_fold(Marks::default(), add)
+        .expect("the marks are within the limits")
+}
+
+/// The entry is older than every mark, so that all kinds of subject are looked up.
+fn judge(marks: &Marks, key: &brink_cache::Key, labels: &[String]) -> bool {
+    let entry = Marked {
+        key,
+        created: UnixSeconds(1_000),
+        model: FACTS.model,
+        digest: &ModelDigest([7; 32]),
+        tenant: Some(FACTS.tenant),
+        surrogate_keys: labels,
+    };
+    marks.judge(&entry).is_some()
 }
 
 /// Everything between a request's facts and the permission to answer from an entry, except the

@@ -37,6 +37,11 @@ impl Key {
     pub fn to_hex(self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }
+
+    /// Reads the form that [`to_hex`](Self::to_hex) writes, in either case; `None` if it is none.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        digits(hex).map(Self)
+    }
 }
 
 impl fmt::Display for Key {
@@ -52,8 +57,15 @@ impl fmt::Debug for Key {
 }
 
 /// BLAKE3-256 of every file and setting that can change what a model answers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ModelDigest(pub [u8; 32]);
+
+impl ModelDigest {
+    /// Reads 64 hexadecimal digits, in either case; `None` if it is something else.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        digits(hex).map(Self)
+    }
+}
 
 impl fmt::Display for ModelDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,6 +205,13 @@ pub fn embed_parameters(truncate: bool) -> &'static str {
     }
 }
 
+/// The 32 bytes that 64 hexadecimal digits stand for.
+pub(crate) fn digits(hex: &str) -> Option<[u8; 32]> {
+    blake3::Hash::from_hex(hex)
+        .ok()
+        .map(|hash| *hash.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -247,6 +266,25 @@ mod tests {
             key.to_hex(),
             "9f889b660497b5166e651244bcaf0d8e523f107ccbc64aabcc31d14b5ee9ba48"
         );
+    }
+
+    #[test]
+    fn hexadecimal_form_is_read_back() {
+        let key = prefix(&Scope::Public, "m", 1, false).key(ItemBytes::Text("x"));
+        assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
+        assert_eq!(Key::from_hex(&key.to_hex().to_uppercase()), Some(key));
+        let digest = ModelDigest([0xab; 32]);
+        assert_eq!(ModelDigest::from_hex(&digest.to_string()), Some(digest));
+        for wrong in [
+            "",
+            "ab",
+            &"g".repeat(64),
+            &"a".repeat(63),
+            &"a".repeat(65),
+            &"é".repeat(32),
+        ] {
+            assert_eq!(Key::from_hex(wrong), None, "{wrong}");
+        }
     }
 
     proptest! {

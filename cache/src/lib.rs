@@ -18,6 +18,7 @@
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
 //! | [`status`] | how is that told in `Cache-Status`? |
 //! | [`policy`] | which results are stored, how long, for whom, and why? |
+//! | [`purge`] | did an operator take this entry back? |
 //! | [`http`] | what do a response's headers allow a shared cache? |
 //! | [`canonical`] | which bytes stand for this JSON? |
 
@@ -29,6 +30,7 @@ pub mod http;
 pub mod key;
 pub mod outcome;
 pub mod policy;
+pub mod purge;
 pub mod status;
 pub mod time;
 
@@ -38,4 +40,5 @@ pub use freshness::{Decision, Lifetimes};
 pub use key::{Key, KeyPrefix, ModelDigest, Scope};
 pub use outcome::{Outcome, OutcomeCounts};
 pub use policy::Policy;
+pub use purge::{Mark, Marked, Marks, Purged};
 pub use time::UnixSeconds;
