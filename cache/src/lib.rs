@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | [`key`] | under which 256-bit name is this result kept? |
 //! | [`entry`] | what do the stored bytes mean? |
+//! | [`seal`] | did an edge store these bytes under this key? |
 //! | [`freshness`] | may a result of this age still be used? |
 //! | [`control`] | what does the request's `Cache-Control` ask for? |
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
@@ -31,6 +32,7 @@ pub mod key;
 pub mod outcome;
 pub mod policy;
 pub mod purge;
+pub mod seal;
 pub mod status;
 pub mod time;
 
@@ -41,4 +43,5 @@ pub use key::{Key, KeyPrefix, ModelDigest, Scope};
 pub use outcome::{Outcome, OutcomeCounts};
 pub use policy::Policy;
 pub use purge::{Mark, Marked, Marks, Purged};
+pub use seal::{SealKey, Seals};
 pub use time::UnixSeconds;
