@@ -20,12 +20,14 @@
 //! | [`status`] | how is that told in `Cache-Status`? |
 //! | [`policy`] | which results are stored, how long, for whom, and why? |
 //! | [`purge`] | did an operator take this entry back? |
+//! | [`file`] | what is wrong in a file that an operator wrote? |
 //! | [`http`] | what do a response's headers allow a shared cache? |
 //! | [`canonical`] | which bytes stand for this JSON? |
 
 pub mod canonical;
 pub mod control;
 pub mod entry;
+pub mod file;
 pub mod freshness;
 pub mod http;
 pub mod key;

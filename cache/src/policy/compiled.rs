@@ -11,9 +11,9 @@
 //! store may hold bytes of others, and a policy that breaks a limit is no policy.
 
 use super::limits::MAX_COMPILED_BYTES;
-use super::mistake::Mistakes;
 use super::rule::Rule;
 use super::{Policy, PolicyVersion};
+use crate::file::Mistakes;
 
 const MAGIC: &[u8; 3] = b"BRP";
 const VERSION: u8 = 1;

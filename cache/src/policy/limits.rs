@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::duration::Written;
 use super::fields::KeyFields;
-use super::mistake::{Mistake, RulePlace, shown};
 use super::pattern::Patterns;
 use super::rule::{Action, Negative, Rule, Storing};
 use crate::entry::MAX_ENTRY_BYTES;
+use crate::file::duration::Written;
+use crate::file::{Mistake, Place, name_problem, shown};
 
 /// Most rules: with more, the search itself would be felt on a hit.
 pub const MAX_RULES: usize = 256;
@@ -16,8 +16,6 @@ pub const MAX_RULES: usize = 256;
 pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// Most bytes of the compiled form: what an edge may have to read at any request.
 pub const MAX_COMPILED_BYTES: usize = 256 * 1024;
-/// Most bytes of the name of a policy or a rule.
-pub const MAX_NAME_BYTES: usize = 64;
 /// Most bytes of a reason.
 pub const MAX_REASON_BYTES: usize = 256;
 /// Most bytes of a pattern; as long as a model's name may be.
@@ -75,7 +73,8 @@ pub(super) fn check(name: &str, rules: &[Rule]) -> Vec<Mistake> {
     }
     let mut names = BTreeSet::new();
     for (index, rule) in rules.iter().enumerate() {
-        check.rule = Some(RulePlace {
+        check.place = Some(Place {
+            kind: "rule",
             index,
             name: rule.name.clone(),
         });
@@ -99,7 +98,8 @@ pub(super) fn check_reach(rules: &[Rule]) -> Vec<Mistake> {
         else {
             continue;
         };
-        check.rule = Some(RulePlace {
+        check.place = Some(Place {
+            kind: "rule",
             index,
             name: rule.name.clone(),
         });
@@ -115,7 +115,7 @@ pub(super) fn check_reach(rules: &[Rule]) -> Vec<Mistake> {
 
 #[derive(Default)]
 struct Check {
-    rule: Option<RulePlace>,
+    place: Option<Place>,
     mistakes: Vec<Mistake>,
 }
 
@@ -123,18 +123,15 @@ impl Check {
     fn add(&mut self, key: &str, problem: String) {
         self.mistakes.push(Mistake {
             line: None,
-            rule: self.rule.clone(),
+            place: self.place.clone(),
             key: key.to_owned(),
             problem,
         });
     }
 
-    /// Names appear in headers, metrics and logs.
     fn name(&mut self, key: &str, name: &str) {
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.bytes().all(is_allowed) {
-            let wanted = format!("1 to {MAX_NAME_BYTES} letters, digits, \"-\", \"_\" or \".\"");
-            self.add(key, format!("is {}; {wanted} are wanted", shown(name)));
+        if let Some(problem) = name_problem(name) {
+            self.add(key, problem);
         }
     }
 

@@ -19,21 +19,20 @@
 //! | [`explain`] | why? |
 //! | [`fields`] | which members of the body make the key? |
 //! | [`normalise`] | which texts count as one? |
-//! | [`pattern`], [`surrogate`], [`duration`] | how is that written? |
+//! | [`pattern`], [`surrogate`] | how is that written? |
 //! | `matcher` | which rule is the first that matches? |
 //! | `source`, [`compiled`] | what do a file and stored bytes mean? |
-//! | [`limits`], [`mistake`] | what is allowed, and what is wrong? |
+//! | [`limits`] | what is allowed? |
 //!
-//! Not here: tenants and their limits, purging, and who reads the policy from a store.
+//! Not here: how a file's mistakes are told ([`crate::file`]), purging ([`crate::purge`]), and
+//! who reads the policy from a store.
 
 pub mod compiled;
 pub mod decision;
-pub mod duration;
 pub mod explain;
 pub mod fields;
 pub mod limits;
 mod matcher;
-pub mod mistake;
 pub mod normalise;
 pub mod pattern;
 pub mod rule;
@@ -46,16 +45,16 @@ use std::fmt;
 
 pub use compiled::CompiledError;
 pub use decision::{BypassReason, Decision, MatchedRule, RequestFacts, Sampling, Verdict};
-pub use duration::Written;
 pub use explain::{Difference, Explanation, PassedOver};
 pub use fields::{KeyFields, MemberRole};
 pub use limits::TASKS;
-pub use mistake::{Mistake, Mistakes, RulePlace};
 pub use normalise::Normalise;
 pub use pattern::{Pattern, Patterns};
 pub use rule::{Action, Deterministic, Fact, Matching, Negative, Rule, Sharing, Storing};
 pub use surrogate::SurrogateTemplate;
 
+pub use crate::file::duration::Written;
+pub use crate::file::{Mistake, Mistakes, Place};
 use crate::freshness::Lifetimes;
 use limits::MAX_COMPILED_BYTES;
 use matcher::Matcher;
@@ -87,21 +86,16 @@ impl Policy {
     /// # Errors
     /// Every mistake, if there are any.
     pub fn new(name: String, rules: Vec<Rule>) -> Result<Self, Mistakes> {
-        let mut mistakes = limits::check(&name, &rules);
+        let mut found = limits::check(&name, &rules);
         let compiled = compiled::encode(&name, &rules);
         if compiled.len() > MAX_COMPILED_BYTES {
-            mistakes.push(Mistake {
-                line: None,
-                rule: None,
-                key: String::new(),
-                problem: format!(
-                    "the compiled policy has {} bytes; at most {MAX_COMPILED_BYTES} are allowed",
-                    compiled.len()
-                ),
-            });
+            found.push(Mistake::of_file(format!(
+                "the compiled policy has {} bytes; at most {MAX_COMPILED_BYTES} are allowed",
+                compiled.len()
+            )));
         }
-        if !mistakes.is_empty() {
-            return Err(Mistakes(mistakes));
+        if !found.is_empty() {
+            return Err(mistakes(found));
         }
         let version = compiled::version(&compiled);
         Ok(Self {
@@ -143,4 +137,9 @@ impl Default for Policy {
         };
         Self::new("default".to_owned(), vec![rule]).expect("the built-in policy passes every check")
     }
+}
+
+fn mistakes(list: Vec<Mistake>) -> Mistakes {
+    let subject = "policy";
+    Mistakes { subject, list }
 }

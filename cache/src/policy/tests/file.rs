@@ -8,7 +8,7 @@ const EXAMPLE: &str = include_str!("../../../policy.toml");
 fn mistakes(source: &str) -> Vec<String> {
     match Policy::parse(source) {
         Ok(_) => Vec::new(),
-        Err(mistakes) => mistakes.0.iter().map(Mistake::to_string).collect(),
+        Err(mistakes) => mistakes.list.iter().map(Mistake::to_string).collect(),
     }
 }
 

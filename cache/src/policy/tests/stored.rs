@@ -87,8 +87,8 @@ fn stored_policy_is_checked_like_a_file() {
     let Err(CompiledError::Invalid(mistakes)) = Policy::decode(&written) else {
         panic!("half a second is no lifetime of a policy")
     };
-    assert_eq!(mistakes.0.len(), 1, "{mistakes}");
-    assert_eq!(mistakes.0[0].key, "fresh");
+    assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+    assert_eq!(mistakes.list[0].key, "fresh");
 }
 
 proptest! {

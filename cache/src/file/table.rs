@@ -6,22 +6,22 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::duration;
-use super::super::mistake::{RulePlace, shown};
+use super::duration;
+use super::mistake::{Place, shown};
 use super::notes::Notes;
 
 /// A table whose keys are taken out one by one; what is left in the end is unknown.
-pub(super) struct Table<'n> {
+pub(crate) struct Table<'n> {
     notes: &'n Notes,
-    rule: Option<RulePlace>,
-    /// The table's own key and a dot, for messages; empty for a rule and for the file.
+    place: Option<Place>,
+    /// The table's own key and a dot, for messages; empty for the file and in its list.
     prefix: String,
     members: BTreeMap<String, DeValue<'n>>,
 }
 
 impl<'n> Table<'n> {
     /// The whole file; `None` if its syntax is wrong.
-    pub(super) fn of_source(source: &'n str, notes: &'n Notes) -> Option<Self> {
+    pub(crate) fn of_source(source: &'n str, notes: &'n Notes) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(source);
         for error in &errors {
             let line = error.span().map(|span| notes.line_at(span.start));
@@ -31,13 +31,8 @@ impl<'n> Table<'n> {
         Some(Self::new(notes, None, String::new(), root))
     }
 
-    fn new(
-        notes: &'n Notes,
-        rule: Option<RulePlace>,
-        prefix: String,
-        members: DeTable<'n>,
-    ) -> Self {
-        let index = rule.as_ref().map(|rule| rule.index);
+    fn new(notes: &'n Notes, place: Option<Place>, prefix: String, members: DeTable<'n>) -> Self {
+        let index = place.as_ref().map(|place| place.index);
         let members = members.into_iter().map(|(key, value)| {
             let line = notes.line_at(key.span().start);
             notes.key(index, format!("{prefix}{}", key.get_ref()), line);
@@ -46,58 +41,58 @@ impl<'n> Table<'n> {
         Self {
             members: members.collect(),
             notes,
-            rule,
+            place,
             prefix,
         }
     }
 
-    /// Once the name of a rule is known, its mistakes carry it.
-    pub(super) fn set_rule_name(&mut self, name: &str) {
-        if let Some(rule) = &mut self.rule {
-            name.clone_into(&mut rule.name);
+    /// Once the name of a place is known, its mistakes carry it.
+    pub(crate) fn set_name(&mut self, name: &str) {
+        if let Some(place) = &mut self.place {
+            name.clone_into(&mut place.name);
         }
     }
 
     /// Keys that were not taken yet.
-    pub(super) fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.members.keys().cloned().collect()
     }
 
-    pub(super) fn take(&mut self, key: &str) -> Option<DeValue<'n>> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<DeValue<'n>> {
         self.members.remove(key)
     }
 
     /// Reports the key if it is absent.
-    pub(super) fn require(&mut self, key: &str, wanted: &str) {
+    pub(crate) fn require(&mut self, key: &str, wanted: &str) {
         if !self.members.contains_key(key) {
             self.reject(key, &format!("is missing; {wanted} is wanted"));
         }
     }
 
-    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
         let value = self.take(key)?;
         let text = value.as_str().map(str::to_owned);
         self.or_wrong(key, &value, text, "a text")
     }
 
-    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+    pub(crate) fn flag(&mut self, key: &str) -> Option<bool> {
         let value = self.take(key)?;
         self.or_wrong(key, &value, value.as_bool(), "true or false")
     }
 
-    pub(super) fn integer(&mut self, key: &str) -> Option<u64> {
+    pub(crate) fn integer(&mut self, key: &str) -> Option<u64> {
         let value = self.take(key)?;
         self.or_wrong(key, &value, as_integer(&value), "a whole number")
     }
 
-    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, key: &str) -> Option<Duration> {
         let value = self.take(key)?;
         let duration = value.as_str().and_then(duration::parse);
         self.or_wrong(key, &value, duration, duration::NOTATION)
     }
 
     /// A list of texts; a lone text is a list of one.
-    pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let value = self.take(key)?;
         let texts = match value.as_str() {
             Some(text) => Some(vec![text.to_owned()]),
@@ -107,7 +102,7 @@ impl<'n> Table<'n> {
     }
 
     /// One of some words; the default where the key is absent.
-    pub(super) fn choice<T: Copy + Default>(&mut self, key: &str, words: &[(&str, T)]) -> T {
+    pub(crate) fn choice<T: Copy + Default>(&mut self, key: &str, words: &[(&str, T)]) -> T {
         let Some(value) = self.take(key) else {
             return T::default();
         };
@@ -120,49 +115,50 @@ impl<'n> Table<'n> {
     }
 
     /// A table below this one.
-    pub(super) fn table(&mut self, key: &str) -> Option<Self> {
+    pub(crate) fn table(&mut self, key: &str) -> Option<Self> {
         match self.take(key)? {
             DeValue::Table(members) => {
                 let prefix = format!("{key}.");
-                Some(Self::new(self.notes, self.rule.clone(), prefix, members))
+                Some(Self::new(self.notes, self.place.clone(), prefix, members))
             }
             value => self.or_wrong(key, &value, None, "a table"),
         }
     }
 
-    /// The tables `[[rule]]`, in order; none if the key is absent.
-    pub(super) fn rules(&mut self, key: &str) -> Vec<Self> {
-        let value = self.take(key);
+    /// The tables `[[key]]`, in order; none if the key is absent.
+    pub(crate) fn tables(&mut self, kind: &'static str) -> Vec<Self> {
+        let value = self.take(kind);
+        let wanted = format!("a table [[{kind}]] per {kind}");
         let elements = match value {
             None => return Vec::new(),
             Some(DeValue::Array(elements)) => elements.into_iter(),
             Some(value) => {
-                self.wrong(key, &value, &format!("a table [[{key}]] per rule"));
+                self.wrong(kind, &value, &wanted);
                 return Vec::new();
             }
         };
-        let rule = |(index, element): (usize, Spanned<DeValue<'n>>)| {
+        let table = |(index, element): (usize, Spanned<DeValue<'n>>)| {
             let line = self.notes.line_at(element.span().start);
             self.notes.key(Some(index), String::new(), line);
-            let rule = RulePlace {
+            let place = Place {
+                kind,
                 index,
                 name: String::new(),
             };
-            match element.into_inner() {
-                DeValue::Table(members) => {
-                    Self::new(self.notes, Some(rule), String::new(), members)
-                }
+            let members = match element.into_inner() {
+                DeValue::Table(members) => members,
                 value => {
-                    self.wrong(key, &value, &format!("a table [[{key}]] per rule"));
-                    Self::new(self.notes, Some(rule), String::new(), DeTable::new())
+                    self.wrong(kind, &value, &wanted);
+                    DeTable::new()
                 }
-            }
+            };
+            Self::new(self.notes, Some(place), String::new(), members)
         };
-        elements.enumerate().map(rule).collect()
+        elements.enumerate().map(table).collect()
     }
 
     /// Reports what was not taken.
-    pub(super) fn finish(self, known: &[&str]) {
+    pub(crate) fn finish(self, known: &[&str]) {
         for key in self.members.keys() {
             let known = known.join(", ");
             self.reject(key, &format!("is no known key here; there are {known}"));
@@ -170,21 +166,21 @@ impl<'n> Table<'n> {
     }
 
     /// Reports a value that is replaced by a stand-in.
-    pub(super) fn wrong(&self, key: &str, value: &DeValue<'_>, wanted: &str) {
+    pub(crate) fn wrong(&self, key: &str, value: &DeValue<'_>, wanted: &str) {
         let full_key = format!("{}{key}", self.prefix);
-        self.notes.unreadable(self.rule.as_ref(), full_key);
+        self.notes.unreadable(self.place.as_ref(), full_key);
         self.reject(key, &format!("is {}; {wanted} is wanted", written(value)));
     }
 
     /// Reports an element of a list.
-    pub(super) fn wrong_element(&self, key: &str, element: &str, wanted: &str) {
+    pub(crate) fn wrong_element(&self, key: &str, element: &str, wanted: &str) {
         self.reject(key, &format!("has {}; wanted: {wanted}", shown(element)));
     }
 
     /// Reports a key.
-    pub(super) fn reject(&self, key: &str, problem: &str) {
+    pub(crate) fn reject(&self, key: &str, problem: &str) {
         let key = format!("{}{}", self.prefix, shortened(key));
-        self.notes.add(self.rule.as_ref(), key, problem.to_owned());
+        self.notes.add(self.place.as_ref(), key, problem.to_owned());
     }
 
     fn or_wrong<T>(
@@ -202,13 +198,13 @@ impl<'n> Table<'n> {
 }
 
 /// A whole number from zero.
-pub(super) fn as_integer(value: &DeValue<'_>) -> Option<u64> {
+pub(crate) fn as_integer(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
 /// A list that holds nothing but texts.
-pub(super) fn as_texts(value: &DeValue<'_>) -> Option<Vec<String>> {
+pub(crate) fn as_texts(value: &DeValue<'_>) -> Option<Vec<String>> {
     let text = |element: &Spanned<DeValue<'_>>| element.get_ref().as_str().map(str::to_owned);
     value.as_array()?.iter().map(text).collect()
 }

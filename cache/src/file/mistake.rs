@@ -1,4 +1,4 @@
-//! What can be wrong in a policy. Mistakes are collected, so that one run shows all of them.
+//! What can be wrong in a file, or in what was made of one and stored.
 
 use std::fmt;
 
@@ -7,37 +7,57 @@ use std::fmt;
 pub struct Mistake {
     /// The line of the file, from 1; `None` where there is no file or no such line.
     pub line: Option<usize>,
-    /// The rule; `None` for what concerns the whole policy.
-    pub rule: Option<RulePlace>,
+    /// The rule or the tenant; `None` for what concerns the whole file.
+    pub place: Option<Place>,
     /// The key, such as `match.task` or `negative.404`; empty for a mistake in the syntax.
     pub key: String,
     /// What is wrong, with the value and what is allowed.
     pub problem: String,
 }
 
-/// Which rule is meant.
+/// Which table of a list is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RulePlace {
-    /// Its place in the policy, from 0.
+pub struct Place {
+    /// The list's key, such as `rule`.
+    pub kind: &'static str,
+    /// Its place in the list, from 0.
     pub index: usize,
     /// Its name; empty if it has none.
     pub name: String,
 }
 
-/// Every mistake of a policy, in the order of the file. Holds one at least.
+/// Every mistake, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct Mistakes {
+    /// What they are in, for messages, such as "policy".
+    pub subject: &'static str,
+    /// The mistakes; one at least.
+    pub list: Vec<Mistake>,
+}
+
+impl Mistake {
+    /// A mistake of the file as a whole.
+    pub(crate) fn of_file(problem: String) -> Self {
+        Self {
+            line: None,
+            place: None,
+            key: String::new(),
+            problem,
+        }
+    }
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.len() {
-            1 => f.write_str("one thing is wrong in the policy:")?,
-            count => write!(f, "{count} things are wrong in the policy:")?,
+        match self.list.len() {
+            1 => f.write_str("one thing is wrong")?,
+            count => write!(f, "{count} things are wrong")?,
         }
-        for mistake in self.0.iter().take(MAX_LISTED) {
+        write!(f, " in the {}:", self.subject)?;
+        for mistake in self.list.iter().take(MAX_LISTED) {
             write!(f, "\n  {mistake}")?;
         }
-        match self.0.len().saturating_sub(MAX_LISTED) {
+        match self.list.len().saturating_sub(MAX_LISTED) {
             0 => Ok(()),
             more => write!(f, "\n  and {more} more"),
         }
@@ -53,8 +73,8 @@ impl fmt::Display for Mistake {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        if let Some(rule) = &self.rule {
-            write!(f, "rule {} \"{}\": ", rule.index + 1, rule.name)?;
+        if let Some(Place { kind, index, name }) = &self.place {
+            write!(f, "{kind} {} \"{name}\": ", index + 1)?;
         }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
@@ -67,7 +87,7 @@ impl fmt::Display for Mistake {
 const MAX_SHOWN: usize = 60;
 
 /// A value for a message: quoted, and cut where it is long.
-pub(super) fn shown(value: &str) -> String {
+pub(crate) fn shown(value: &str) -> String {
     let cut: String = value.chars().take(MAX_SHOWN).collect();
     let dots = if cut.len() < value.len() { "..." } else { "" };
     format!("{cut:?}{dots}")

@@ -8,12 +8,12 @@ use std::fmt;
 use std::time::Duration;
 
 /// What a duration looks like, for messages.
-pub(super) const NOTATION: &str = "a whole number and a unit (s, m, h or d), such as \"30s\"";
+pub(crate) const NOTATION: &str = "a whole number and a unit (s, m, h or d), such as \"30s\"";
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// Reads a duration; `None` for anything but the notation above.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;
     let (_, seconds) = UNITS.into_iter().find(|(letter, _)| *letter == unit)?;
     let digits = &text[..text.len() - unit.len_utf8()];

@@ -1,23 +1,17 @@
 //! Reads a policy from TOML, and remembers every mistake instead of stopping at the first.
 //!
-//! Reading goes on with a harmless stand-in where a value is wrong. The stand-ins never leave
-//! this module: with one mistake there is no policy.
-
-mod notes;
-mod table;
+//! The stand-ins for wrong values never leave this module: with one mistake there is no policy.
 
 use super::fields::KeyFields;
 use super::limits::{self, MAX_SOURCE_BYTES};
-use super::mistake::{Mistake, Mistakes};
 use super::normalise::{self, Normalise};
 use super::pattern::{Pattern, Patterns};
 use super::rule::{Action, Deterministic, Matching, Negative, Rule, Sharing, Storing};
 use super::surrogate::SurrogateTemplate;
-use super::{Policy, duration};
+use super::{Policy, mistakes};
 use crate::entry::MAX_ENTRY_BYTES;
+use crate::file::{Mistake, Mistakes, Notes, Table, as_integer, as_texts, duration};
 use crate::freshness::Lifetimes;
-use notes::Notes;
-use table::{Table, as_integer, as_texts};
 
 /// Version of the file's meaning, not of its content.
 const FILE_VERSION: u64 = 1;
@@ -66,27 +60,22 @@ impl Policy {
         if source.len() > MAX_SOURCE_BYTES {
             let found = source.len();
             let problem = format!("has {found} bytes; at most {MAX_SOURCE_BYTES} are read");
-            return Err(Mistakes(vec![Mistake {
-                line: None,
-                rule: None,
-                key: String::new(),
-                problem,
-            }]));
+            return Err(mistakes(vec![Mistake::of_file(problem)]));
         }
         let notes = Notes::new(source);
         let Some(root) = Table::of_source(source, &notes) else {
-            return Err(Mistakes(notes.into_mistakes(Vec::new())));
+            return Err(mistakes(notes.into_mistakes(Vec::new())));
         };
         let (name, rules) = policy(root);
         let mut found = limits::check(&name, &rules);
         if found.is_empty() && notes.is_empty() {
             found = limits::check_reach(&rules);
         }
-        let mistakes = notes.into_mistakes(found);
-        if mistakes.is_empty() {
+        let all = notes.into_mistakes(found);
+        if all.is_empty() {
             Self::new(name, rules)
         } else {
-            Err(Mistakes(mistakes))
+            Err(mistakes(all))
         }
     }
 }
@@ -99,7 +88,7 @@ fn policy(mut root: Table<'_>) -> (String, Vec<Rule>) {
         root.wrong("version", &version, &FILE_VERSION.to_string());
     }
     let name = root.text("name").unwrap_or_else(|| "unnamed".to_owned());
-    let tables = root.rules("rule");
+    let tables = root.tables("rule");
     let rules = tables.into_iter().enumerate();
     let rules = rules.map(|(index, table)| rule(index, table)).collect();
     root.finish(&POLICY_KEYS);
@@ -110,7 +99,7 @@ fn rule(index: usize, mut table: Table<'_>) -> Rule {
     table.require("name", "a name for logs and metrics");
     let name = table.text("name");
     let name = name.unwrap_or_else(|| format!("rule-{}", index + 1));
-    table.set_rule_name(&name);
+    table.set_name(&name);
     let matching = table.table("match").map(matching).unwrap_or_default();
     let action = if table.flag("store").unwrap_or(true) {
         Action::Store(Box::new(storing(&mut table)))
