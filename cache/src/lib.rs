@@ -18,9 +18,10 @@
 //! | [`control`] | what does the request's `Cache-Control` ask for? |
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
 //! | [`status`] | how is that told in `Cache-Status`? |
+//! | [`tenant`] | whose request is this, and how much may they ask for? |
 //! | [`policy`] | which results are stored, how long, for whom, and why? |
 //! | [`purge`] | did an operator take this entry back? |
-//! | [`file`] | what is wrong in a file that an operator wrote? |
+//! | [`file`](mod@file) | what is wrong in a file that an operator wrote? |
 //! | [`http`] | what do a response's headers allow a shared cache? |
 //! | [`canonical`] | which bytes stand for this JSON? |
 
@@ -30,12 +31,14 @@ pub mod entry;
 pub mod file;
 pub mod freshness;
 pub mod http;
+mod index;
 pub mod key;
 pub mod outcome;
 pub mod policy;
 pub mod purge;
 pub mod seal;
 pub mod status;
+pub mod tenant;
 pub mod time;
 
 pub use control::RequestControl;
@@ -46,4 +49,5 @@ pub use outcome::{Outcome, OutcomeCounts};
 pub use policy::Policy;
 pub use purge::{Mark, Marked, Marks, Purged};
 pub use seal::{SealKey, Seals};
+pub use tenant::{Tenant, TenantLimits, Tenants, TokenBucket};
 pub use time::UnixSeconds;

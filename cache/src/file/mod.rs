@@ -14,4 +14,4 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use name::MAX_NAME_BYTES;
 pub(crate) use name::name_problem;
 pub(crate) use notes::Notes;
-pub(crate) use table::{Table, as_integer, as_texts};
+pub(crate) use table::{Table, as_texts};

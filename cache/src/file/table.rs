@@ -62,9 +62,24 @@ impl<'n> Table<'n> {
         self.members.remove(key)
     }
 
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.members.contains_key(key)
+    }
+
+    /// The key `version`, which must be there and have this value.
+    pub(crate) fn version(&mut self, only: u64) {
+        let wanted = only.to_string();
+        self.require("version", &wanted);
+        if let Some(version) = self.take("version")
+            && as_integer(&version) != Some(only)
+        {
+            self.wrong("version", &version, &wanted);
+        }
+    }
+
     /// Reports the key if it is absent.
     pub(crate) fn require(&mut self, key: &str, wanted: &str) {
-        if !self.members.contains_key(key) {
+        if !self.has(key) {
             self.reject(key, &format!("is missing; {wanted} is wanted"));
         }
     }
@@ -198,7 +213,7 @@ impl<'n> Table<'n> {
 }
 
 /// A whole number from zero.
-pub(crate) fn as_integer(value: &DeValue<'_>) -> Option<u64> {
+fn as_integer(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }

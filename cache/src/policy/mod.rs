@@ -24,7 +24,7 @@
 //! | `source`, [`compiled`] | what do a file and stored bytes mean? |
 //! | [`limits`] | what is allowed? |
 //!
-//! Not here: how a file's mistakes are told ([`crate::file`]), purging ([`crate::purge`]), and
+//! Not here: how a file's mistakes are told ([`mod@crate::file`]), purging ([`crate::purge`]), and
 //! who reads the policy from a store.
 
 pub mod compiled;

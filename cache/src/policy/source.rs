@@ -10,7 +10,7 @@ use super::rule::{Action, Deterministic, Matching, Negative, Rule, Sharing, Stor
 use super::surrogate::SurrogateTemplate;
 use super::{Policy, mistakes};
 use crate::entry::MAX_ENTRY_BYTES;
-use crate::file::{Mistake, Mistakes, Notes, Table, as_integer, as_texts, duration};
+use crate::file::{Mistake, Mistakes, Notes, Table, as_texts, duration};
 use crate::freshness::Lifetimes;
 
 /// Version of the file's meaning, not of its content.
@@ -81,12 +81,7 @@ impl Policy {
 }
 
 fn policy(mut root: Table<'_>) -> (String, Vec<Rule>) {
-    root.require("version", &FILE_VERSION.to_string());
-    if let Some(version) = root.take("version")
-        && as_integer(&version) != Some(FILE_VERSION)
-    {
-        root.wrong("version", &version, &FILE_VERSION.to_string());
-    }
+    root.version(FILE_VERSION);
     let name = root.text("name").unwrap_or_else(|| "unnamed".to_owned());
     let tables = root.tables("rule");
     let rules = tables.into_iter().enumerate();

@@ -1,8 +1,5 @@
 //! The marks that are in force.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use super::CLOCK_ALLOWANCE;
@@ -10,6 +7,7 @@ use super::judge::Marked;
 use super::mark::{Mark, NameError, Subject, reaches};
 use super::stamps::Stamps;
 use crate::entry::MAX_ENTRY_BYTES;
+use crate::index::Index;
 use crate::key::{Key, ModelDigest};
 use crate::time::UnixSeconds;
 
@@ -26,20 +24,16 @@ const MARK_BYTES: usize = 16;
 /// Purge marks, indexed by what they name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    keys: Index<Key>,
-    surrogate_keys: Index<String>,
-    models: Index<String>,
-    digests: Index<ModelDigest>,
-    tenants: Index<String>,
+    keys: Index<Key, Stamps>,
+    surrogate_keys: Index<String, Stamps>,
+    models: Index<String, Stamps>,
+    digests: Index<ModelDigest, Stamps>,
+    tenants: Index<String, Stamps>,
     all: Stamps,
     size: Size,
     /// The time of the newest mark; `None` without marks.
     newest: Option<UnixSeconds>,
 }
-
-/// The hasher has fixed keys, so that these rules need no source of randomness. It may have:
-/// what is in the index comes from operators, and no client can fill it with collisions.
-type Index<K> = HashMap<K, Stamps, BuildHasherDefault<DefaultHasher>>;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
@@ -223,7 +217,7 @@ impl Marks {
 }
 
 fn named(
-    index: &Index<String>,
+    index: &Index<String, Stamps>,
     subject: fn(String) -> Subject,
 ) -> impl Iterator<Item = (Subject, &Stamps)> {
     index
