@@ -11,12 +11,13 @@ use axum::http::{Request as HttpRequest, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use brink_cache::key::Task;
-use brink_cache::{Key, Lifetimes, ModelDigest, Outcome, UnixSeconds};
+use brink_cache::{Key, ModelDigest, Outcome, UnixSeconds};
 use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Settled};
 use brink_gateway::reply::{Exchange, Reply};
+use brink_gateway::ruling::InForce;
 use brink_protocol::{Catalog, EmbedAnswer, EmbeddedItem, ModelInfo, Timings};
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -31,6 +32,7 @@ const MAX_BODY: u64 = 16 << 20;
 struct Native {
     store: Cache<Key, Bytes>,
     catalog: Catalog,
+    policy: Arc<InForce>,
     file: Bytes,
 }
 
@@ -54,6 +56,7 @@ pub(crate) async fn serve_native(
                 owned_by: "baseline".to_owned(),
             }],
         },
+        policy: Arc::default(),
         file: vec![b'x'; file_bytes].into(),
     });
     let router = Router::new()
@@ -96,6 +99,7 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
         let known = Known {
             catalog: Some(&native.catalog),
             prefixes,
+            policy: &native.policy,
             max_body_bytes: MAX_BODY,
         };
         hit::begin(head, body, known, &SystemClock)
@@ -106,12 +110,12 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
         Begun::CatalogNeeded => unreachable!("it is given"),
     };
     let missing = match pending.settle(&mut Store(&native.store), &SystemClock)? {
-        Settled::Answered(reply) => return Ok(reply),
+        Settled::Answered(reply) | Settled::Stale(reply, _) => return Ok(reply),
         Settled::Missing(missing) => missing,
     };
     let call = missing.upstream_call("", std::time::Duration::from_secs(1));
     let computed = made_up(call.inputs.len());
-    let answer = missing.complete(computed, Lifetimes::IMMUTABLE, &SystemClock)?;
+    let answer = missing.complete(computed, &SystemClock)?;
     for stored in answer.store {
         native.store.insert(stored.key, stored.bytes.into());
     }

@@ -73,6 +73,17 @@ impl RequestControl {
     }
 }
 
+impl RequestControl {
+    /// Whether an entry of `age` that may not answer right away may do so once asking upstream
+    /// has failed (RFC 5861 §4). A client that named a limit of its own gets the error instead.
+    pub fn accepts_on_error(&self, age: Duration, lifetimes: Lifetimes) -> bool {
+        let is_within = self.max_age.is_none_or(|limit| age <= limit);
+        is_within
+            && self.min_fresh.is_none()
+            && freshness::decide(age, lifetimes) <= Decision::StaleIfError
+    }
+}
+
 /// Delta-seconds (RFC 9111 §1.2.2); a value too large to hold counts as the largest.
 fn seconds(argument: &str) -> Option<Duration> {
     let digits = argument.trim().trim_matches('"');
@@ -163,6 +174,25 @@ mod tests {
         check("max-stale=5", 16, false);
         check("max-stale", 1_000_000, true);
         check("max-stale, max-age=20", 21, false);
+    }
+
+    #[test]
+    fn only_clients_without_a_limit_take_stale_entries_on_error() {
+        let lifetimes = Lifetimes {
+            stale_while_revalidate: Duration::from_secs(5),
+            stale_if_error: Duration::from_secs(5),
+            ..LIFETIMES
+        };
+        let check = |value: &str, age, expected| {
+            let control = RequestControl::parse(value);
+            let accepted = control.accepts_on_error(Duration::from_secs(age), lifetimes);
+            assert_eq!(accepted, expected, "{value} at {age}");
+        };
+        check("", 19, true);
+        check("", 20, false);
+        check("max-age=15", 15, true);
+        check("max-age=15", 16, false);
+        check("min-fresh=1", 12, false);
     }
 
     proptest! {

@@ -264,7 +264,7 @@ mod tests {
             .key(ItemBytes::Text("The cat sits outside"));
         assert_eq!(
             key.to_hex(),
-            "9f889b660497b5166e651244bcaf0d8e523f107ccbc64aabcc31d14b5ee9ba48"
+            "32a283bc864b59a2bf95d0159c414003d89b595ada24603a45433adbd6d34fa0"
         );
     }
 

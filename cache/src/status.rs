@@ -1,7 +1,6 @@
 //! The `Cache-Status` header (RFC 9211): what each cache did, told to the client.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::outcome::{Outcome, OutcomeCounts};
 
@@ -43,8 +42,12 @@ pub struct CacheStatus {
     pub stored: bool,
     /// Whether all that was forwarded was collapsed onto requests already in flight.
     pub collapsed: bool,
-    /// Freshness left, for a hit.
-    pub ttl: Option<Duration>,
+    /// Status of the answer to what was forwarded, where a stored result answered instead.
+    pub forward_status: Option<u16>,
+    /// Freshness left, in seconds, for a stored result; negative once it is stale.
+    pub ttl: Option<i64>,
+    /// What else there is to say: a token.
+    pub detail: Option<&'static str>,
 }
 
 impl CacheStatus {
@@ -61,7 +64,9 @@ impl CacheStatus {
             collapsed: forward.is_some()
                 && counts.get(Outcome::Collapsed) > 0
                 && counts.get(Outcome::Collapsed) + counts.get(Outcome::Hit) == counts.total(),
+            forward_status: None,
             ttl: None,
+            detail: None,
         }
     }
 }
@@ -95,6 +100,10 @@ impl CacheStatus {
                 out.push_str(reason.token());
             }
         }
+        if let Some(status) = self.forward_status {
+            out.push_str("; fwd-status=");
+            out.push_str(itoa::Buffer::new().format(status));
+        }
         if self.collapsed {
             out.push_str("; collapsed");
         }
@@ -103,7 +112,11 @@ impl CacheStatus {
         }
         if let Some(ttl) = self.ttl {
             out.push_str("; ttl=");
-            out.push_str(itoa::Buffer::new().format(ttl.as_secs()));
+            out.push_str(itoa::Buffer::new().format(ttl));
+        }
+        if let Some(detail) = self.detail {
+            out.push_str("; detail=");
+            out.push_str(detail);
         }
     }
 }
@@ -148,8 +161,21 @@ mod tests {
             forward: None,
             stored: false,
             collapsed: false,
-            ttl: Some(Duration::from_secs(30)),
+            forward_status: None,
+            ttl: Some(30),
+            detail: None,
         };
         assert_eq!(status.to_string(), "brink-edge; hit; ttl=30");
+        let status = CacheStatus {
+            forward: Some(Forward::Stale),
+            forward_status: Some(503),
+            ttl: Some(-5),
+            detail: Some("stale-if-error"),
+            ..status
+        };
+        assert_eq!(
+            status.to_string(),
+            "brink-edge; fwd=stale; fwd-status=503; ttl=-5; detail=stale-if-error"
+        );
     }
 }

@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::guest::keyvalue::{KeyValue, MemoryStore, Stores};
 use crate::guest::{GuestHost, GuestParts, LocalUpstream, Manifest, Overrides};
 use crate::inference::Runtime;
+use crate::policy::Follower;
 use crate::results::CacheItems;
 use crate::server::{
     Admin, Answer, GuestMetrics, Guests, HttpMetrics, Limited, Observed, Purpose, Routes, bind,
@@ -40,6 +41,8 @@ pub struct Edge {
     pub manifest: PathBuf,
     /// Values of application variables, by name.
     pub variables: BTreeMap<String, String>,
+    /// The file whose cache policy is in force; `None` leaves what the store has.
+    pub policy: Option<PathBuf>,
     /// The store behind the label `default`; `None` keeps one in memory.
     pub store: Option<Arc<dyn KeyValue>>,
 }
@@ -92,14 +95,14 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
     let http = HttpMetrics::register(&mut registry, items.clone());
     let batches = BatchMetrics::register(&mut registry);
     let service = open_service(&settings, files, items, batches).await?;
+    let drain = CancellationToken::new();
     let guests = match edge {
-        Some(edge) => Some(open_edge(&settings, edge, &service).await?),
+        Some(edge) => Some(open_edge(&settings, edge, &service, &drain).await?),
         None => None,
     };
     if let Some(guests) = &guests {
         registry.register_collector(Box::new(GuestMetrics(guests.clone())));
     }
-    let drain = CancellationToken::new();
     let admin_drain = CancellationToken::new();
     let pages = Admin::new(registry, service.clone(), drain.clone()).router();
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -218,7 +221,12 @@ fn model_folders(models: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-async fn open_edge(settings: &Settings, edge: Edge, service: &InferService) -> Result<GuestHost> {
+async fn open_edge(
+    settings: &Settings,
+    edge: Edge,
+    service: &InferService,
+    drain: &CancellationToken,
+) -> Result<GuestHost> {
     let overrides = Overrides {
         variables: &edge.variables,
         env: &|name| std::env::var(name).ok(),
@@ -228,6 +236,10 @@ async fn open_edge(settings: &Settings, edge: Edge, service: &InferService) -> R
     let store = edge
         .store
         .unwrap_or_else(|| Arc::new(MemoryStore::new(settings.key_value_bytes)));
+    if let Some(file) = &edge.policy {
+        let follower = Follower::start(file, store.clone())?;
+        tokio::spawn(follower.follow(drain.clone()));
+    }
     let inference = settings.server.inference_listen;
     let upstreams = vec![LocalUpstream::new(
         inference.to_string(),

@@ -25,6 +25,7 @@ Examples:
   brink up --set inference.sessions=2        a setting from the command line
   brink host                                 the inference host alone, for edges that run under Spin
   brink check --config brink.toml            tells what is wrong with settings and manifest
+  brink up --policy policy.toml              with a cache policy of one's own
   brink policy check policy.toml             tells what is wrong with a cache policy
   brink policy explain request.json          tells what the policy does with a request, without sending it
 
@@ -121,6 +122,10 @@ pub struct Up {
     /// Where the gateway listens (default: 127.0.0.1:3000)
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// The cache policy; a change of the file is in force within two seconds (default: the one stored, or
+    /// the built-in one, which cache/policy.toml shows)
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Value of an application variable; may be repeated. SPIN_VARIABLE_NAME does the same
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub variables: Vec<(String, String)>,

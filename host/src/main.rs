@@ -32,6 +32,7 @@ fn run(command: Command) -> Result<()> {
             let edge = Edge {
                 manifest: up.manifest.clone(),
                 variables: variables(&up.variables),
+                policy: up.policy.clone(),
                 store: None,
             };
             serve(up.settings()?, &up.files.files(), Some(edge))

@@ -59,6 +59,10 @@ use crate::freshness::Lifetimes;
 use limits::MAX_COMPILED_BYTES;
 use matcher::Matcher;
 
+/// The key of the compiled policy in force in a key-value store. Keys of results are 64
+/// hexadecimal digits, so this one can never be one of theirs.
+pub const STORE_KEY: &str = "brink/policy/1";
+
 /// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -104,6 +108,18 @@ impl Policy {
             rules,
             version,
         })
+    }
+
+    /// The policy under which nothing is stored: for edges that cannot read the one they should use.
+    pub fn nothing() -> Self {
+        let rule = Rule {
+            name: "nothing".to_owned(),
+            matching: Matching::default(),
+            action: Action::Bypass {
+                reason: "the policy that should decide cannot be used".to_owned(),
+            },
+        };
+        Self::new("nothing".to_owned(), vec![rule]).expect("the rule passes every check")
     }
 
     /// The name that the operator gave it.

@@ -16,7 +16,7 @@ pub const MAX_MARKS: usize = 10_000;
 /// Most bytes of the stored form: what a key-value store takes as one value.
 pub const MAX_MARKS_BYTES: usize = MAX_ENTRY_BYTES;
 
-/// Most bytes of the stored form before the first mark: "BRM", version, number of marks.
+/// Most bytes of the stored form before the first mark: "BRU", version, number of marks.
 const HEAD_BYTES: usize = 7;
 /// Most bytes of a stored mark beside its name, key or digest: kind, length, time, mode.
 const MARK_BYTES: usize = 16;

@@ -1,7 +1,7 @@
 //! The form of purge marks in a key-value store.
 //!
 //! ```text
-//!  "BRM"  version  postcard(list of marks)
+//!  "BRU"  version  postcard(list of marks)
 //!   3 B     1 B      to the end
 //! ```
 //!
@@ -12,7 +12,7 @@
 use super::mark::{Mark, NameError};
 use super::marks::{MAX_MARKS, MAX_MARKS_BYTES, Marks};
 
-const MAGIC: &[u8; 3] = b"BRM";
+const MAGIC: &[u8; 3] = b"BRU";
 const VERSION: u8 = 1;
 
 /// Why stored bytes are no usable marks.

@@ -1,5 +1,7 @@
 //! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
 
+use std::time::Duration;
+
 use brink_protocol::{Fault, FaultCode};
 use http::StatusCode;
 use serde::Serialize;
@@ -19,6 +21,8 @@ pub struct ApiError {
     pub retry_after_ms: Option<u32>,
     /// Methods that the route has, for a 405.
     pub allow: Option<&'static str>,
+    /// Time since the host gave this error, if it comes from the cache.
+    pub stored_for: Option<Duration>,
 }
 
 impl ApiError {
@@ -30,6 +34,7 @@ impl ApiError {
             code,
             retry_after_ms: None,
             allow: None,
+            stored_for: None,
         }
     }
 
@@ -163,6 +168,7 @@ impl ApiError {
             code: fault.code.name(),
             retry_after_ms: fault.retry_after_ms,
             allow: None,
+            stored_for: None,
         }
     }
 

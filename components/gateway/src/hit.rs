@@ -13,20 +13,24 @@
 //!
 //! There is no clock and no I/O here. Whatever governs hits belongs here, and nowhere else.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use brink_cache::{Key, Lifetimes, RequestControl, Scope, UnixSeconds};
-use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest};
+use brink_cache::{Key, RequestControl, UnixSeconds};
+use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, Fault};
 
-use crate::embeddings::{Answer, Fetched, Plan, Prefixes, Request, Resolved, Timing};
+use crate::embeddings::{
+    Answer, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Timing,
+};
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::reply::Reply;
 use crate::route::Route;
+use crate::ruling::{Asked, InForce, Ruling};
 use crate::{cors, models};
 
 /// Until tenants come with API keys, all clients of a deployment are one tenant.
-const TENANT: &str = "default";
+static TENANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
 
 /// A store that answers at once.
 pub trait LookUp {
@@ -49,6 +53,8 @@ pub struct Known<'a> {
     pub catalog: Option<&'a Catalog>,
     /// Prefixes of keys from earlier requests.
     pub prefixes: &'a Prefixes,
+    /// The policy that decides.
+    pub policy: &'a Arc<InForce>,
     /// Largest request body, in bytes.
     pub max_body_bytes: u64,
 }
@@ -77,6 +83,8 @@ pub struct Pending {
 pub enum Settled {
     /// All of them were there.
     Answered(Reply),
+    /// All of them were there; some are stale and to be computed anew in the background.
+    Stale(Reply, Box<Stale>),
     /// Some have to be computed.
     Missing(Box<Missing>),
 }
@@ -89,7 +97,12 @@ pub struct Missing {
     since: Duration,
 }
 
-/// Answers a request from stored entries alone; `None` when that is not possible.
+/// Results that were served stale.
+#[derive(Debug)]
+pub struct Stale(Resolved);
+
+/// Answers a request from stored entries alone; `None` when that is not possible, or when
+/// something is to be done afterwards.
 ///
 /// # Errors
 /// What the client did wrong, or asked for and cannot have.
@@ -107,7 +120,7 @@ pub fn answer(
     };
     match pending.settle(store, clock)? {
         Settled::Answered(reply) => Ok(Some(reply)),
-        Settled::Missing(_) => Ok(None),
+        Settled::Stale(..) | Settled::Missing(_) => Ok(None),
     }
 }
 
@@ -147,13 +160,18 @@ fn embeddings(
     let Some(catalog) = catalog else {
         return Ok(Begun::CatalogNeeded);
     };
-    let mut pending = Pending::new(
+    let asked = Asked {
+        method: "POST",
+        route: "/v1/embeddings",
+        tenant: TENANT.clone(),
+    };
+    let ruling = Ruling::new(known.policy, asked, &request.model);
+    let planned = Planned {
         request,
-        request_control(head),
-        catalog,
-        known.prefixes,
-        clock,
-    )?;
+        ruling,
+        control: request_control(head),
+    };
+    let mut pending = planned.bind(catalog, known.prefixes, clock)?;
     pending.timing.key = pending.since.saturating_sub(since);
     Ok(Begun::Pending(Box::new(pending)))
 }
@@ -167,26 +185,33 @@ fn request_control(head: &Head<'_>) -> RequestControl {
     RequestControl::parse(&values.join(","))
 }
 
-impl Pending {
-    fn new(
-        request: Request,
-        control: RequestControl,
+/// A request and what was decided about it, whatever the model behind its name.
+struct Planned {
+    request: Request,
+    ruling: Ruling,
+    control: RequestControl,
+}
+
+impl Planned {
+    fn bind(
+        self,
         catalog: &Catalog,
         prefixes: &Prefixes,
         clock: &impl Clock,
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Pending, ApiError> {
         let model = catalog
-            .find(&request.model)
-            .ok_or_else(|| ApiError::unknown_model(&request.model))?;
-        let scope = Scope::Tenant(TENANT.to_owned());
-        let plan = Plan::new(request, model, scope, control, prefixes)?;
-        Ok(Self {
+            .find(&self.request.model)
+            .ok_or_else(|| ApiError::unknown_model(&self.request.model))?;
+        let plan = Plan::new(self.request, model, self.ruling, self.control, prefixes)?;
+        Ok(Pending {
             plan,
             timing: Timing::default(),
             since: clock.monotonic(),
         })
     }
+}
 
+impl Pending {
     /// The keys that [`settle`](Self::settle) will ask for, in that order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.plan.keys()
@@ -195,16 +220,22 @@ impl Pending {
     /// Asks `store` for every key once, in order, and answers if that is enough.
     ///
     /// # Errors
-    /// 504 when something is missing and the request allows cached answers only.
+    /// 504 when something is missing and the request allows cached answers only; or a stored error.
     pub fn settle(self, store: &mut impl LookUp, clock: &impl Clock) -> Result<Settled, ApiError> {
         let now = clock.now();
-        let resolved = self.plan.resolve(|key| store.get(key), now);
+        let resolved = self.plan.resolve(|key| store.get(key), now)?;
         let since = clock.monotonic();
         let mut timing = self.timing;
         timing.store = since.saturating_sub(self.since);
         if resolved.is_complete() {
-            let answer = resolved.complete(None, Lifetimes::IMMUTABLE, timing, now)?;
-            return Ok(Settled::Answered(answer.reply));
+            let stale = resolved
+                .wants_refresh()
+                .then(|| Box::new(Stale(resolved.clone())));
+            let reply = resolved.complete(None, timing, now)?.reply;
+            return Ok(match stale {
+                Some(stale) => Settled::Stale(reply, stale),
+                None => Settled::Answered(reply),
+            });
         }
         resolved.may_ask_upstream()?;
         Ok(Settled::Missing(Box::new(Missing {
@@ -225,16 +256,26 @@ impl Missing {
     ///
     /// # Errors
     /// 502 when the host's answer does not fit the call.
-    pub fn complete(
-        self,
-        upstream: EmbedAnswer,
-        lifetimes: Lifetimes,
-        clock: &impl Clock,
-    ) -> Result<Answer, ApiError> {
+    pub fn complete(self, upstream: EmbedAnswer, clock: &impl Clock) -> Result<Answer, ApiError> {
         let mut timing = self.timing;
         timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
-        self.resolved
-            .complete(Some(upstream), lifetimes, timing, clock.now())
+        self.resolved.complete(Some(upstream), timing, clock.now())
+    }
+
+    /// Answers with stale results, because asking the host failed. `None` if that may not be, or if
+    /// the error is the request's own and would come again.
+    pub fn complete_stale(&self, error: &ApiError, clock: &impl Clock) -> Option<Reply> {
+        if !error.status.is_server_error() {
+            return None;
+        }
+        let mut timing = self.timing;
+        timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
+        self.resolved.complete_stale(error.status, timing)
+    }
+
+    /// The error to store for the upstream call's `item`-th input, if the policy wants it stored.
+    pub fn negative(&self, item: u32, fault: &Fault, clock: &impl Clock) -> Option<Stored> {
+        self.resolved.negative(item, fault, clock.now())
     }
 
     /// Index among the client's inputs of the upstream call's `item`-th input.
@@ -253,9 +294,21 @@ impl Missing {
         clock: &impl Clock,
     ) -> Result<Pending, ApiError> {
         let control = self.resolved.control();
-        let request = self.resolved.into_request();
-        let mut pending = Pending::new(request, control, catalog, prefixes, clock)?;
+        let (request, ruling) = self.resolved.into_request();
+        let planned = Planned {
+            request,
+            ruling,
+            control,
+        };
+        let mut pending = planned.bind(catalog, prefixes, clock)?;
         pending.timing = self.timing;
         Ok(pending)
+    }
+}
+
+impl Stale {
+    /// The call that computes them anew, and what becomes of its answer.
+    pub fn refresh(&self, request_id: &str, timeout: Duration) -> Refresh {
+        self.0.refresh_call(request_id, timeout)
     }
 }

@@ -22,6 +22,7 @@ pub mod models;
 pub mod reply;
 pub mod request_id;
 pub mod route;
+pub mod ruling;
 
 #[cfg(target_family = "wasm")]
 mod edge;

@@ -18,6 +18,8 @@ pub const X_REQUEST_ID: &str = "x-request-id";
 /// How many items were hit, missed, ...: a structured-field dictionary. Our host counts
 /// edge outcomes from it, since a component has no other way to tell.
 pub const BRINK_ITEMS: &str = "brink-items";
+/// Which version of the policy decided, and by which rule: a structured-field dictionary.
+pub const BRINK_POLICY: &str = "brink-policy";
 /// `Retry-After` in milliseconds, as OpenAI's clients read it.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
@@ -148,6 +150,12 @@ impl From<ApiError> for Reply {
         let mut reply = Self::json(error.status, error.to_json());
         if let Some(allow) = error.allow {
             reply = reply.with("allow", allow);
+        }
+        if let Some(age) = error.stored_for {
+            let age = itoa::Buffer::new().format(age.as_secs()).to_owned();
+            reply = reply
+                .with("age", age)
+                .with(CACHE_STATUS, "brink-edge; hit; detail=negative");
         }
         if let Some(milliseconds) = error.retry_after_ms {
             let seconds = milliseconds.div_ceil(1000).max(1);

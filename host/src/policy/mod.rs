@@ -1,8 +1,9 @@
 //! `brink policy`: checks cache policies, and explains what they do with a request.
 //!
 //! Nothing is started and nothing is sent: the rules are those of `brink_cache::policy`, the
-//! same that edges run.
+//! same that edges run. `brink up --policy` puts one in force and keeps it so: [`Follower`].
 
+mod follow;
 mod report;
 mod request;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use brink_cache::Policy;
 use brink_cache::policy::{Action, Mistakes, Sharing, Written};
 
+pub use follow::Follower;
 use report::Report;
 use request::Request;
 

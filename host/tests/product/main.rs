@@ -5,5 +5,6 @@
 mod doors;
 mod embeddings;
 mod failures;
+mod policy;
 mod structure;
 mod support;

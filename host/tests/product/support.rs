@@ -53,6 +53,29 @@ impl Product {
         variables: &[(&str, &str)],
         set: &[&str],
     ) -> Self {
+        Self::with_policy(None, store, variables, set).await
+    }
+
+    pub(crate) async fn with_policy(
+        policy: Option<PathBuf>,
+        store: Option<Arc<dyn KeyValue>>,
+        variables: &[(&str, &str)],
+        set: &[&str],
+    ) -> Self {
+        let product = Self::try_start(policy, store, variables, set).await;
+        product.expect("the product starts")
+    }
+
+    pub(crate) async fn try_with_policy(policy: PathBuf) -> anyhow::Result<Self> {
+        Self::try_start(Some(policy), None, &[], &[]).await
+    }
+
+    async fn try_start(
+        policy: Option<PathBuf>,
+        store: Option<Arc<dyn KeyValue>>,
+        variables: &[(&str, &str)],
+        set: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut overrides = vec![
             "server.listen=127.0.0.1:0",
             "server.admin_listen=127.0.0.1:0",
@@ -64,13 +87,10 @@ impl Product {
         let edge = Edge {
             manifest: workspace().join("spin.toml"),
             variables: variables.iter().map(own).collect::<BTreeMap<_, _>>(),
+            policy,
             store,
         };
-        Self(
-            start(settings, &files(), Some(edge))
-                .await
-                .expect("the product starts"),
-        )
+        start(settings, &files(), Some(edge)).await.map(Self)
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -55,20 +55,20 @@ fn marks_of_version_1_are_still_read() {
 fn foreign_and_newer_bytes_are_named() {
     let check = |bytes: &[u8], expected| assert_eq!(Marks::decode(bytes), Err(expected));
     check(b"", DecodeError::Foreign);
-    check(b"BRM", DecodeError::Foreign);
+    check(b"BRU", DecodeError::Foreign);
     check(b"BRK\x01", DecodeError::Foreign);
-    check(b"BRM\x02", DecodeError::Version(2));
-    check(b"BRM\x01", DecodeError::Broken);
+    check(b"BRU\x02", DecodeError::Version(2));
+    check(b"BRU\x01", DecodeError::Broken);
     check(&[STORED, &[0]].concat(), DecodeError::Broken);
     // One mark, for the model "".
     check(
-        b"BRM\x01\x01\x02\x00\x05\x00",
+        b"BRU\x01\x01\x02\x00\x05\x00",
         NameError { bytes: 0 }.into(),
     );
-    let huge = [b"BRM\x01".as_slice(), &vec![0; MAX_MARKS_BYTES]].concat();
+    let huge = [b"BRU\x01".as_slice(), &vec![0; MAX_MARKS_BYTES]].concat();
     check(&huge, DecodeError::TooLarge(huge.len()));
     let list = vec![mark(Subject::All, 1, Mode::Soft); MAX_MARKS + 1];
-    let many = postcard::to_extend(&list, b"BRM\x01".to_vec()).unwrap();
+    let many = postcard::to_extend(&list, b"BRU\x01".to_vec()).unwrap();
     check(&many, DecodeError::TooMany(MAX_MARKS + 1));
 }
 
@@ -85,7 +85,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(noise: Vec<u8>, at in 4..STORED.len(), byte: u8) {
         let _ = Marks::decode(&noise);
-        let _ = Marks::decode(&[b"BRM\x01".as_slice(), &noise].concat());
+        let _ = Marks::decode(&[b"BRU\x01".as_slice(), &noise].concat());
         let mut altered = STORED.to_vec();
         altered[at] = byte;
         if let Ok(marks) = Marks::decode(&altered) {

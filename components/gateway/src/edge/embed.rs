@@ -8,10 +8,13 @@ use brink_protocol::{EmbedAnswer, Fault, FaultCode};
 use spin_sdk::wasip3;
 
 use super::{Edge, SystemClock};
-use crate::embeddings::{Answer, Fetched, Stored};
+use crate::embeddings::{Answer, Fetched, Refresh, Stored};
 use crate::error::ApiError;
-use crate::hit::{LookUp, Missing, Pending, Settled};
+use crate::hit::{Clock, LookUp, Missing, Pending, Settled};
 use crate::reply::Reply;
+
+/// Most results that an instance computes anew at once; more stay stale until asked for again.
+const MAX_REFRESHING: usize = 4096;
 
 pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result<Reply, ApiError> {
     let answer = match attempt(&edge, pending, id).await? {
@@ -36,7 +39,7 @@ enum Attempt {
     ModelChanged(Box<Missing>),
 }
 
-async fn attempt(edge: &Edge, pending: Pending, id: &str) -> Result<Attempt, ApiError> {
+async fn attempt(edge: &Rc<Edge>, pending: Pending, id: &str) -> Result<Attempt, ApiError> {
     let keys = pending.keys().map(|key| key.to_hex());
     let mut fetched = Prefetched(edge.store.get_all(keys).await.into());
     let missing = match pending.settle(&mut fetched, &SystemClock)? {
@@ -46,15 +49,66 @@ async fn attempt(edge: &Edge, pending: Pending, id: &str) -> Result<Attempt, Api
                 store: Vec::new(),
             }));
         }
+        Settled::Stale(reply, stale) => {
+            edge.refresh_afterwards(stale.refresh(id, edge.settings.upstream_timeout));
+            return Ok(Attempt::Answered(Answer {
+                reply,
+                store: Vec::new(),
+            }));
+        }
         Settled::Missing(missing) => missing,
     };
-    match compute(edge, &missing, id).await? {
-        Some(computed) => {
-            let lifetimes = edge.settings.lifetimes;
-            let answer = missing.complete(computed, lifetimes, &SystemClock)?;
+    match compute(edge, &missing, id).await {
+        Ok(Some(computed)) => {
+            let answer = missing.complete(computed, &SystemClock)?;
             Ok(Attempt::Answered(answer))
         }
-        None => Ok(Attempt::ModelChanged(missing)),
+        Ok(None) => Ok(Attempt::ModelChanged(missing)),
+        Err(error) => match missing.complete_stale(&error, &SystemClock) {
+            Some(reply) => Ok(Attempt::Answered(Answer {
+                reply,
+                store: Vec::new(),
+            })),
+            None => Err(error),
+        },
+    }
+}
+
+impl Edge {
+    /// Computes stale results anew once the answer is on its way. Of requests for the same results in
+    /// this instance, the first one does it; between instances, the host's results and its
+    /// collapsing see to it that a result is computed once.
+    fn refresh_afterwards(self: &Rc<Self>, mut refresh: Refresh) {
+        let mut under_way = self.refreshing.borrow_mut();
+        refresh.retain(|key| !under_way.contains(key));
+        let keys = refresh.keys().to_vec();
+        if keys.is_empty() || under_way.len() + keys.len() > MAX_REFRESHING {
+            return;
+        }
+        under_way.extend(&keys);
+        drop(under_way);
+        let edge = self.clone();
+        wasip3::spawn(async move {
+            match edge.fetch_embeddings(&refresh.call).await {
+                Ok(Ok(answer)) => match refresh.complete(&answer, SystemClock.now()) {
+                    Ok(entries) => edge.store_all(entries).await,
+                    Err(error) => eprintln!("a refresh failed: {}", error.message),
+                },
+                // The stale result stays until it expires, and the next request tries again.
+                Ok(Err(fault)) => eprintln!("a refresh failed: {fault}"),
+                Err(error) => eprintln!("a refresh failed: {}", error.message),
+            }
+            let mut under_way = edge.refreshing.borrow_mut();
+            keys.iter().for_each(|key| {
+                under_way.remove(key);
+            });
+        });
+    }
+
+    async fn store_all(&self, entries: Vec<Stored>) {
+        for entry in entries {
+            self.store.set(entry.key.to_hex(), entry.bytes).await;
+        }
     }
 }
 
@@ -69,7 +123,7 @@ impl LookUp for Prefetched {
 
 /// What the host computes; `None` if it no longer serves the model.
 async fn compute(
-    edge: &Edge,
+    edge: &Rc<Edge>,
     missing: &Missing,
     id: &str,
 ) -> Result<Option<EmbedAnswer>, ApiError> {
@@ -81,6 +135,10 @@ async fn compute(
             ..
         }) => Ok(None),
         Err(fault) => {
+            let negative = fault
+                .item
+                .and_then(|item| missing.negative(item, &fault, &SystemClock));
+            store_afterwards(edge.clone(), negative.into_iter().collect());
             let index = fault.item.and_then(|item| missing.input_index(item));
             Err(ApiError::from_fault(fault, index))
         }
@@ -92,9 +150,5 @@ fn store_afterwards(edge: Rc<Edge>, entries: Vec<Stored>) {
     if entries.is_empty() {
         return;
     }
-    wasip3::spawn(async move {
-        for entry in entries {
-            edge.store.set(entry.key.to_hex(), entry.bytes).await;
-        }
-    });
+    wasip3::spawn(async move { edge.store_all(entries).await });
 }

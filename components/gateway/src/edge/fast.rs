@@ -7,20 +7,22 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::UnixSeconds;
 use brink_protocol::Catalog;
 
-use super::SystemClock;
 use super::bindings::exports::brink::edge::fast::{Guest, Reply as WireReply};
 use super::catalog::{Kept, STORE_KEY};
 use super::settings::Settings;
 use super::store::FastStore;
+use super::{SystemClock, policy};
 use crate::embeddings::Prefixes;
 use crate::head::Head;
-use crate::hit::{self, Clock};
+use crate::hit::{self, Clock, Known};
 use crate::reply::Exchange;
+use crate::ruling::InForce;
 
 /// What an instance of this door keeps between requests.
 struct Fast {
@@ -28,6 +30,7 @@ struct Fast {
     store: FastStore,
     catalog: Kept,
     prefixes: Prefixes,
+    policy: policy::Kept,
 }
 
 thread_local!(static FAST: RefCell<Option<Fast>> = const { RefCell::new(None) });
@@ -69,13 +72,20 @@ impl Fast {
             store: FastStore::open()?,
             catalog: Kept::default(),
             prefixes: Prefixes::default(),
+            policy: policy::Kept::default(),
         })
     }
 
     fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<WireReply> {
         let clock = Frozen(SystemClock.now());
         let catalog = self.catalog(clock.now());
-        let known = self.settings.known(catalog.as_deref(), &self.prefixes);
+        let policy = self.policy(clock.now());
+        let known = Known {
+            catalog: catalog.as_deref(),
+            prefixes: &self.prefixes,
+            policy: &policy,
+            max_body_bytes: self.settings.max_body_bytes,
+        };
         let answer = hit::answer(head, body, known, &mut &self.store, &clock).transpose()?;
         let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
         let reply = exchange.finish(answer);
@@ -83,6 +93,15 @@ impl Fast {
             head: reply.encode_head(),
             body: reply.body.into(),
         })
+    }
+
+    /// The policy in force, read again once a second.
+    fn policy(&mut self, now: UnixSeconds) -> Arc<InForce> {
+        if self.policy.is_due(now) {
+            let stored = self.store.get_named(policy::STORE_KEY);
+            self.policy.take_over(&stored, now);
+        }
+        self.policy.in_force()
     }
 
     /// The models, if a copy that is fresh enough is here or in the store. Asking the host for

@@ -6,15 +6,17 @@ mod body;
 mod catalog;
 mod embed;
 mod fast;
+mod policy;
 mod settings;
 mod store;
 mod upstream;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use brink_cache::UnixSeconds;
+use brink_cache::{Key, UnixSeconds};
 use bytes::Bytes;
 use http_body_util::Full;
 use spin_sdk::http::{IntoResponse, Request};
@@ -23,7 +25,7 @@ use spin_sdk::http_service;
 use crate::embeddings::Prefixes;
 use crate::error::ApiError;
 use crate::head::Head;
-use crate::hit::{self, Begun, Clock};
+use crate::hit::{self, Begun, Clock, Known};
 use crate::reply::{Exchange, Reply};
 use crate::route::Route;
 use settings::Settings;
@@ -35,6 +37,9 @@ struct Edge {
     store: EdgeStore,
     catalog: RefCell<catalog::Kept>,
     prefixes: Prefixes,
+    policy: RefCell<policy::Kept>,
+    /// Keys of results that are being computed anew.
+    refreshing: RefCell<HashSet<Key>>,
 }
 
 #[http_service]
@@ -77,12 +82,18 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
         .catalog
         .borrow()
         .fresh(SystemClock.now(), &edge.settings);
-    let known = edge.settings.known(at_hand.as_deref(), &edge.prefixes);
-    match hit::begin(head, body, known, &SystemClock)? {
+    let policy = edge.policy().await;
+    let known = |catalog| Known {
+        catalog,
+        prefixes: &edge.prefixes,
+        policy: &policy,
+        max_body_bytes: edge.settings.max_body_bytes,
+    };
+    let known_now = known(at_hand.as_deref());
+    match hit::begin(head, body, known_now, &SystemClock)? {
         Begun::CatalogNeeded => {
             let catalog = edge.catalog().await?;
-            let known = edge.settings.known(Some(&catalog), &edge.prefixes);
-            hit::begin(head, body, known, &SystemClock)
+            hit::begin(head, body, known(Some(&catalog)), &SystemClock)
         }
         begun => Ok(begun),
     }
@@ -101,6 +112,8 @@ impl Edge {
             store: EdgeStore::open().await,
             catalog: RefCell::default(),
             prefixes: Prefixes::default(),
+            policy: RefCell::default(),
+            refreshing: RefCell::default(),
         });
         // An instance whose store did not open tries again with its next request.
         if edge.store.is_open() {

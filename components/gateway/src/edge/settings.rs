@@ -5,14 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use brink_cache::Lifetimes;
-use brink_protocol::Catalog;
 use http::StatusCode;
 
 use super::bindings::wasi::config::store as variables;
-use crate::embeddings::Prefixes;
 use crate::error::ApiError;
-use crate::hit::Known;
 
 /// What operators may set; `spin.toml` documents each.
 pub(super) struct Settings {
@@ -26,8 +22,6 @@ pub(super) struct Settings {
     pub(super) upstream_timeout: Duration,
     /// How long a catalogue is used before the host is asked again.
     pub(super) catalog_lifetime: Duration,
-    /// How long results stay usable.
-    pub(super) lifetimes: Lifetimes,
 }
 
 impl Settings {
@@ -39,24 +33,7 @@ impl Settings {
             max_body_bytes: read("max_body_bytes")?,
             upstream_timeout: Duration::from_millis(read("upstream_timeout_ms")?),
             catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds")?),
-            lifetimes: Lifetimes {
-                fresh: Duration::from_secs(read("freshness_seconds")?),
-                ..Lifetimes::IMMUTABLE
-            },
         })
-    }
-
-    /// What requests are held against, with these models.
-    pub(super) fn known<'a>(
-        &self,
-        catalog: Option<&'a Catalog>,
-        prefixes: &'a Prefixes,
-    ) -> Known<'a> {
-        Known {
-            catalog,
-            prefixes,
-            max_body_bytes: self.max_body_bytes,
-        }
     }
 }
 
@@ -78,5 +55,6 @@ fn misconfigured(name: &str, error: &dyn Display) -> ApiError {
         code: "misconfigured",
         retry_after_ms: None,
         allow: None,
+        stored_for: None,
     }
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use brink_cache::entry::Content;
-use brink_cache::status::CacheStatus;
+use brink_cache::status::{CacheStatus, Forward};
 use brink_cache::{Entry, EntryMeta, Key, Lifetimes, OutcomeCounts, UnixSeconds};
-use brink_protocol::{EmbedAnswer, Timings};
+use brink_protocol::{EmbedAnswer, EmbeddedItem, Fault, Timings, message};
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::plan::{Hit, Resolved};
+use super::plan::{FAULT_MEDIA, Hit, Lack, Plan, Refresh, Resolved};
 use super::vector;
 use crate::error::ApiError;
-use crate::reply::{BRINK_ITEMS, CACHE_STATUS, Reply, SERVER_TIMING};
+use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, Reply, SERVER_TIMING};
 
 /// The name of the edge's cache in `Cache-Status`.
 const EDGE: &str = "brink-edge";
@@ -57,144 +57,219 @@ impl Resolved {
     pub(crate) fn complete(
         self,
         upstream: Option<EmbedAnswer>,
-        lifetimes: Lifetimes,
         timing: Timing,
         now: UnixSeconds,
     ) -> Result<Answer, ApiError> {
         let outcomes = self.outcomes();
-        let oldest = self.items.iter().flatten().map(|hit| hit.age).max();
+        let mut edge = CacheStatus::of_items(EDGE, &outcomes);
+        if edge.forward.is_some() && self.plan.ruling.storing().is_none() {
+            // Not the request's wish, as the outcomes alone would have it, but the policy's.
+            edge.forward = Some(Forward::Bypass);
+            edge.detail = Some("policy");
+        }
         let host = upstream.as_ref().map(|answer| {
             let counts = answer.items.iter().map(|item| item.outcome).collect();
             (counts, answer.timings)
         });
-        let (results, store) = self.fill(upstream, lifetimes, now)?;
-
-        let mut edge = CacheStatus::of_items(EDGE, &outcomes);
+        let computed = upstream.map(|answer| answer.items).unwrap_or_default();
+        let keys: Vec<_> = self.missing().map(|(_, distinct)| distinct.key).collect();
+        let store = self.plan.entries(&keys, &computed, now)?;
         edge.stored = !store.is_empty();
-        if edge.forward.is_none() {
-            edge.ttl = results.hits.iter().map(|hit| hit.ttl).min();
-        }
-        let reply = Reply::json(StatusCode::OK, results.to_json())
-            .with(
-                CACHE_STATUS,
-                cache_status(&edge, host.as_ref().map(|(counts, _)| counts)),
-            )
-            .with(BRINK_ITEMS, items(&outcomes))
-            .with(
-                SERVER_TIMING,
-                server_timing(timing, host.map(|(_, timings)| timings)),
-            );
-        let reply = match oldest {
-            Some(age) => reply.with("age", itoa::Buffer::new().format(age.as_secs()).to_owned()),
-            None => reply,
+        let Self { plan, items } = self;
+        let hits = fill(items, computed, plan.ruling.lifetimes(), now);
+        let report = Report {
+            edge,
+            outcomes,
+            host,
+            timing,
         };
+        let reply = report.reply(&plan, &hits);
         Ok(Answer { reply, store })
     }
 
-    /// Puts the upstream results at the places that lack one.
-    fn fill(
-        self,
-        upstream: Option<EmbedAnswer>,
-        lifetimes: Lifetimes,
+    /// Answers with stale results because asking the host failed with this status. `None` if not
+    /// every item has one that may (RFC 5861 §4).
+    pub(crate) fn complete_stale(&self, failed: StatusCode, timing: Timing) -> Option<Reply> {
+        let hits = self.stand_in()?;
+        let outcomes = self.outcomes();
+        let edge = CacheStatus {
+            forward_status: Some(failed.as_u16()),
+            detail: Some("stale-if-error"),
+            ..CacheStatus::of_items(EDGE, &outcomes)
+        };
+        let report = Report {
+            edge,
+            outcomes,
+            host: None,
+            timing,
+        };
+        Some(report.reply(&self.plan, &hits))
+    }
+}
+
+/// Puts the upstream results, one for each, at the places that lack one.
+fn fill(
+    items: Vec<Result<Hit, Lack>>,
+    computed: Vec<EmbeddedItem>,
+    lifetimes: Lifetimes,
+    now: UnixSeconds,
+) -> Vec<Hit> {
+    let mut computed = computed.into_iter().map(|item| Hit {
+        vector: item.vector,
+        tokens: item.tokens,
+        age: Duration::ZERO,
+        created: now,
+        left: i64::try_from(lifetimes.fresh.as_secs()).unwrap_or(i64::MAX),
+        refresh: false,
+        is_stored: false,
+    });
+    let filled = items
+        .into_iter()
+        .map(|item| item.ok().or_else(|| computed.next()));
+    filled.flatten().collect()
+}
+
+impl Plan {
+    /// Checks what the host computed for these keys, and makes the entries to store.
+    fn entries(
+        &self,
+        keys: &[Key],
+        computed: &[EmbeddedItem],
         now: UnixSeconds,
-    ) -> Result<(Results, Vec<Stored>), ApiError> {
-        let missing: Vec<_> = self.missing().collect();
-        let fetched = upstream.map(|answer| answer.items).unwrap_or_default();
-        if fetched.len() != missing.len() {
-            let what = format!("{} items for {}", fetched.len(), missing.len());
+    ) -> Result<Vec<Stored>, ApiError> {
+        if computed.len() != keys.len() {
+            let what = format!("{} items for {}", computed.len(), keys.len());
             return Err(ApiError::host_nonsense(&what));
         }
-        let may_store = self.plan.control.may_store();
-        let mut hits: Vec<Option<Hit>> = self.items.into_iter().map(Result::ok).collect();
+        let may_store = self.may_store();
         let mut store = Vec::new();
-        for ((place, distinct), item) in missing.into_iter().zip(fetched) {
-            if !vector::is_valid(&item.vector, self.plan.model.dimensions) {
+        for (key, item) in keys.iter().zip(computed) {
+            if !vector::is_valid(&item.vector, self.model.dimensions) {
                 return Err(ApiError::host_nonsense(
                     "a vector of the wrong size, or not finite",
                 ));
             }
             if may_store {
-                let entry = Entry {
-                    meta: EntryMeta {
-                        created: now,
-                        lifetimes,
-                        model_digest: self.plan.model.digest,
-                        cost_us: item.cost_us,
-                        tokens: item.tokens,
-                        content: Content::EmbeddingF32,
-                        surrogate_keys: Vec::new(),
-                    },
-                    body: item.vector.clone(),
+                let meta = EntryMeta {
+                    cost_us: item.cost_us,
+                    tokens: item.tokens,
+                    ..self.meta(self.ruling.lifetimes(), Content::EmbeddingF32, now)
                 };
-                store.push(Stored {
-                    key: distinct.key,
-                    bytes: entry.encode(),
-                });
+                store.extend(self.entry(*key, meta, item.vector.clone()));
             }
-            hits[place] = Some(Hit {
-                vector: item.vector,
-                tokens: item.tokens,
-                age: Duration::ZERO,
-                ttl: lifetimes.fresh,
-            });
         }
-        let results = Results {
-            hits: hits.into_iter().flatten().collect(),
-            place_of: self.plan.place_of,
-            dimensions: self
-                .plan
-                .request
-                .dimensions
-                .unwrap_or(self.plan.model.dimensions),
-            format: self.plan.request.encoding_format,
-            model: self.plan.request.model,
-        };
-        Ok((results, store))
+        Ok(store)
+    }
+
+    fn meta(&self, lifetimes: Lifetimes, content: Content, now: UnixSeconds) -> EntryMeta {
+        EntryMeta {
+            created: now,
+            lifetimes,
+            model_digest: self.model.digest,
+            cost_us: 0,
+            tokens: 0,
+            content,
+            surrogate_keys: self
+                .ruling
+                .surrogate_keys(&self.request.model, &self.model.digest),
+        }
+    }
+
+    /// `None` if it is larger than the policy allows.
+    fn entry(&self, key: Key, meta: EntryMeta, body: Bytes) -> Option<Stored> {
+        let bytes = Entry { meta, body }.encode();
+        self.ruling
+            .accepts_size(bytes.len())
+            .then_some(Stored { key, bytes })
+    }
+
+    /// The error to store for one item, if the policy stores errors of its status.
+    pub(crate) fn negative(&self, key: Key, fault: &Fault, now: UnixSeconds) -> Option<Stored> {
+        let lifetimes = self.ruling.negative_lifetimes(fault.code.status())?;
+        if !self.may_store() {
+            return None;
+        }
+        let content = Content::Media(FAULT_MEDIA.to_owned());
+        let meta = self.meta(lifetimes, content, now);
+        self.entry(key, meta, message::encode(fault).into())
     }
 }
 
-/// Everything that the body shows.
-struct Results {
-    hits: Vec<Hit>,
-    place_of: Vec<usize>,
-    dimensions: u32,
-    format: super::EncodingFormat,
-    model: String,
+impl Refresh {
+    /// The entries to store.
+    ///
+    /// # Errors
+    /// 502 when the host's answer does not fit the call; nothing is stored then.
+    pub fn complete(self, answer: &EmbedAnswer, now: UnixSeconds) -> Result<Vec<Stored>, ApiError> {
+        self.plan.entries(&self.keys, &answer.items, now)
+    }
 }
 
-impl Results {
-    /// OpenAI's list of embeddings. Written by hand, because the vectors are most of it and
-    /// go straight from their bytes into the answer.
-    fn to_json(&self) -> Bytes {
-        let dimensions = self.dimensions as usize;
-        let each = vector::written_size(dimensions * vector::ELEMENT, self.format) + 64;
-        let mut out = Vec::with_capacity(128 + self.model.len() + each * self.place_of.len());
-        let mut number = itoa::Buffer::new();
-        out.extend_from_slice(br#"{"object":"list","data":["#);
-        let mut tokens = 0u64;
-        for (index, place) in self.place_of.iter().enumerate() {
-            let hit = &self.hits[*place];
-            tokens += u64::from(hit.tokens);
-            if index > 0 {
-                out.push(b',');
+/// What an answer's head says about how it came to be.
+struct Report {
+    edge: CacheStatus,
+    outcomes: OutcomeCounts,
+    host: Option<(OutcomeCounts, Timings)>,
+    timing: Timing,
+}
+
+impl Report {
+    /// The answer made of one result per distinct item.
+    fn reply(mut self, plan: &Plan, hits: &[Hit]) -> Reply {
+        let stored = self.edge.forward.is_none() || self.edge.forward_status.is_some();
+        if stored {
+            self.edge.ttl = hits.iter().map(|hit| hit.left).min();
+            if self.edge.detail.is_none() && hits.iter().any(|hit| hit.refresh) {
+                self.edge.detail = Some("stale-while-revalidate");
             }
-            out.extend_from_slice(br#"{"object":"embedding","index":"#);
-            out.extend_from_slice(number.format(index).as_bytes());
-            out.extend_from_slice(br#","embedding":"#);
-            let vector = vector::shortened(&hit.vector, dimensions);
-            vector::write(&vector, self.format, &mut out);
-            out.push(b'}');
         }
-        out.extend_from_slice(br#"],"model":"#);
-        serde_json::to_writer(&mut out, &self.model).expect("a string always serialises");
-        let tokens = number.format(tokens).as_bytes();
-        out.extend_from_slice(br#","usage":{"prompt_tokens":"#);
-        out.extend_from_slice(tokens);
-        out.extend_from_slice(br#","total_tokens":"#);
-        out.extend_from_slice(tokens);
-        out.extend_from_slice(b"}}");
-        out.into()
+        let (counts, timings) = self.host.unzip();
+        let reply = Reply::json(StatusCode::OK, body(plan, hits))
+            .with(CACHE_STATUS, cache_status(&self.edge, counts.as_ref()))
+            .with(BRINK_ITEMS, items(&self.outcomes))
+            .with(BRINK_POLICY, plan.ruling.label().to_owned())
+            .with(SERVER_TIMING, server_timing(self.timing, timings));
+        let stored = hits.iter().filter(|hit| hit.is_stored);
+        match stored.map(|hit| hit.age).max() {
+            Some(age) => reply.with("age", itoa::Buffer::new().format(age.as_secs()).to_owned()),
+            None => reply,
+        }
     }
+}
+
+/// OpenAI's list of embeddings. Written by hand, because the vectors are most of it and go
+/// straight from their bytes into the answer.
+fn body(plan: &Plan, hits: &[Hit]) -> Bytes {
+    let format = plan.request.encoding_format;
+    let dimensions = plan.request.dimensions.unwrap_or(plan.model.dimensions) as usize;
+    let model = &plan.request.model;
+    let each = vector::written_size(dimensions * vector::ELEMENT, format) + 64;
+    let mut out = Vec::with_capacity(128 + model.len() + each * plan.place_of.len());
+    let mut number = itoa::Buffer::new();
+    out.extend_from_slice(br#"{"object":"list","data":["#);
+    let mut tokens = 0u64;
+    for (index, place) in plan.place_of.iter().enumerate() {
+        let hit = &hits[*place];
+        tokens += u64::from(hit.tokens);
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(br#"{"object":"embedding","index":"#);
+        out.extend_from_slice(number.format(index).as_bytes());
+        out.extend_from_slice(br#","embedding":"#);
+        let vector = vector::shortened(&hit.vector, dimensions);
+        vector::write(&vector, format, &mut out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(br#"],"model":"#);
+    serde_json::to_writer(&mut out, model).expect("a string always serialises");
+    let tokens = number.format(tokens).as_bytes();
+    out.extend_from_slice(br#","usage":{"prompt_tokens":"#);
+    out.extend_from_slice(tokens);
+    out.extend_from_slice(br#","total_tokens":"#);
+    out.extend_from_slice(tokens);
+    out.extend_from_slice(b"}}");
+    out.into()
 }
 
 fn items(outcomes: &OutcomeCounts) -> String {

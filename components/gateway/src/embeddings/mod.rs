@@ -8,7 +8,7 @@ mod request;
 mod vector;
 
 pub use answer::{Answer, Stored};
-pub use plan::Fetched;
+pub use plan::{Fetched, Refresh};
 pub use prefixes::Prefixes;
 pub use request::{EncodingFormat, Request};
 

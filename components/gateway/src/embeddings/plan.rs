@@ -1,19 +1,27 @@
 //! From a request to keys, and from what the store gave to what is still missing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use brink_cache::entry::Content;
-use brink_cache::{
-    Entry, Key, ModelDigest, Outcome, OutcomeCounts, RequestControl, Scope, UnixSeconds,
-};
-use brink_protocol::{EmbedRequest, ModelInfo};
+use brink_cache::freshness::{self, Decision};
+use brink_cache::key::embed_parameters;
+use brink_cache::policy::{KeyFields, Normalise};
+use brink_cache::{Entry, Key, ModelDigest, Outcome, OutcomeCounts, RequestControl, UnixSeconds};
+use brink_protocol::{EmbedRequest, Fault, Input, ModelInfo, message};
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
+use super::answer::Stored;
 use super::prefixes::Prefixes;
 use super::request::Request;
 use super::vector;
 use crate::error::ApiError;
+use crate::ruling::Ruling;
+
+/// What a stored error's body is: a [`Fault`] as edge and host exchange it.
+pub(super) const FAULT_MEDIA: &str = "application/vnd.brink.fault";
 
 /// A checked request with one key per *distinct* item.
 #[derive(Clone, Debug)]
@@ -21,7 +29,7 @@ pub(crate) struct Plan {
     pub(super) request: Request,
     pub(super) model: Bound,
     pub(super) control: RequestControl,
-    scope: Scope,
+    pub(super) ruling: Ruling,
     pub(super) distinct: Vec<Distinct>,
     /// For every input of the request, its place in `distinct`.
     pub(super) place_of: Vec<usize>,
@@ -45,7 +53,7 @@ pub(super) struct Distinct {
 /// What the store gave for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// It was not asked, because the request forbids it.
+    /// It was not asked, because the request or the policy forbids it.
     NotAsked,
     /// Nothing.
     Absent,
@@ -58,14 +66,16 @@ pub enum Fetched {
 impl Plan {
     /// Checks the request against the model and derives the keys.
     pub(crate) fn new(
-        request: Request,
+        mut request: Request,
         model: &ModelInfo,
-        scope: Scope,
+        ruling: Ruling,
         control: RequestControl,
         prefixes: &Prefixes,
     ) -> Result<Self, ApiError> {
+        normalise(&mut request, &ruling)?;
         request.check_against(model)?;
-        let prefix = prefixes.get(&scope, model, request.truncate);
+        let parameters = parameters(&request, &ruling)?;
+        let prefix = prefixes.get(&ruling.scope(), model, &parameters);
         let mut plan = Self {
             distinct: Vec::with_capacity(request.inputs.len()),
             place_of: Vec::with_capacity(request.inputs.len()),
@@ -75,7 +85,7 @@ impl Plan {
                 dimensions: model.dimensions,
             },
             control,
-            scope,
+            ruling,
         };
         if let [input] = &plan.request.inputs[..] {
             // The common request: nothing to compare with.
@@ -96,10 +106,18 @@ impl Plan {
         Ok(plan)
     }
 
+    fn may_look_up(&self) -> bool {
+        self.control.may_look_up() && self.ruling.storing().is_some()
+    }
+
+    pub(super) fn may_store(&self) -> bool {
+        self.control.may_store() && self.ruling.storing().is_some()
+    }
+
     /// The keys to look up, in an order that [`resolve`](Self::resolve) expects back.
-    /// Empty when the request forbids the look-up.
+    /// Empty when the request or the policy forbids the look-up.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        let asked = if self.control.may_look_up() {
+        let asked = if self.may_look_up() {
             self.distinct.len()
         } else {
             0
@@ -109,54 +127,148 @@ impl Plan {
 
     /// Looks up every one of [`keys`](Self::keys) once, in order, and sorts what the store gave into
     /// hits and what is missing.
+    ///
+    /// # Errors
+    /// A stored error, for the first input that has one.
     pub(crate) fn resolve(
         self,
         mut look_up: impl FnMut(&Key) -> Fetched,
         now: UnixSeconds,
-    ) -> Resolved {
-        let may_look_up = self.control.may_look_up();
-        let judge = |distinct: &Distinct| {
+    ) -> Result<Resolved, ApiError> {
+        let may_look_up = self.may_look_up();
+        let mut items = Vec::with_capacity(self.distinct.len());
+        for distinct in &self.distinct {
             let fetched = if may_look_up {
                 look_up(&distinct.key)
             } else {
                 Fetched::NotAsked
             };
-            self.judge(fetched, now)
-        };
-        let items = self.distinct.iter().map(judge).collect();
-        Resolved { plan: self, items }
+            items.push(self.judge(distinct, fetched, now)?);
+        }
+        Ok(Resolved { plan: self, items })
     }
 
-    fn judge(&self, fetched: Fetched, now: UnixSeconds) -> Result<Hit, Outcome> {
+    fn judge(
+        &self,
+        distinct: &Distinct,
+        fetched: Fetched,
+        now: UnixSeconds,
+    ) -> Result<Result<Hit, Lack>, ApiError> {
         let bytes = match fetched {
-            Fetched::NotAsked => return Err(Outcome::Bypass),
-            Fetched::Absent => return Err(Outcome::Miss),
-            Fetched::Failed => return Err(Outcome::StoreError),
+            Fetched::NotAsked => return Ok(Err(Lack::of(Outcome::Bypass))),
+            Fetched::Absent => return Ok(Err(Lack::of(Outcome::Miss))),
+            Fetched::Failed => return Ok(Err(Lack::of(Outcome::StoreError))),
             Fetched::Bytes(bytes) => bytes,
         };
-        let entry = Entry::decode(bytes).map_err(|_| Outcome::Broken)?;
-        if !self.is_usable(&entry) {
-            return Err(Outcome::Broken);
+        let broken = Ok(Err(Lack::of(Outcome::Broken)));
+        let Ok(entry) = Entry::decode(bytes) else {
+            return broken;
+        };
+        // The key already binds the digest; checking it again costs nothing and catches a store
+        // that mixes up its keys.
+        if entry.meta.model_digest != self.model.digest {
+            return broken;
         }
+        match &entry.meta.content {
+            Content::EmbeddingF32 if vector::is_valid(&entry.body, self.model.dimensions) => {
+                Ok(self.judge_vector(entry, now))
+            }
+            Content::Media(media) if media == FAULT_MEDIA => match message::decode(&entry.body) {
+                Ok(fault) => self.judge_fault(distinct, &entry, fault, now),
+                Err(_) => broken,
+            },
+            _ => broken,
+        }
+    }
+
+    fn judge_vector(&self, entry: Entry, now: UnixSeconds) -> Result<Hit, Lack> {
         let age = entry.age(now);
-        if !self.control.accepts(age, entry.meta.lifetimes) {
-            return Err(Outcome::Stale);
-        }
-        Ok(Hit {
-            ttl: entry.meta.lifetimes.fresh.saturating_sub(age),
+        let lifetimes = entry.meta.lifetimes.at_most(self.ruling.lifetimes());
+        let hit = Hit {
+            left: left(lifetimes.fresh, age),
             age,
+            created: entry.meta.created,
             tokens: entry.meta.tokens,
+            refresh: freshness::decide(age, lifetimes) == Decision::StaleWhileRevalidate,
             vector: entry.body,
+            is_stored: true,
+        };
+        if self.control.accepts(age, lifetimes) {
+            return Ok(hit);
+        }
+        let on_error = self.control.accepts_on_error(age, lifetimes);
+        Err(Lack {
+            outcome: Outcome::Stale,
+            on_error: on_error.then(|| Box::new(hit)),
         })
     }
 
-    /// The key already binds the digest; checking it again costs nothing and catches a store
-    /// that mixes up its keys.
-    fn is_usable(&self, entry: &Entry) -> bool {
-        entry.meta.content == Content::EmbeddingF32
-            && entry.meta.model_digest == self.model.digest
-            && vector::is_valid(&entry.body, self.model.dimensions)
+    fn judge_fault(
+        &self,
+        distinct: &Distinct,
+        entry: &Entry,
+        fault: Fault,
+        now: UnixSeconds,
+    ) -> Result<Result<Hit, Lack>, ApiError> {
+        let Some(allowed) = self.ruling.negative_lifetimes(fault.code.status()) else {
+            return Ok(Err(Lack::of(Outcome::Stale)));
+        };
+        let age = entry.age(now);
+        if !self
+            .control
+            .accepts(age, entry.meta.lifetimes.at_most(allowed))
+        {
+            return Ok(Err(Lack::of(Outcome::Stale)));
+        }
+        let index = fault.item.map(|_| distinct.first);
+        let mut error = ApiError::from_fault(fault, index);
+        error.stored_for = Some(age);
+        Err(error)
     }
+}
+
+/// The model reads the normalised text too: an answer must not depend on who asked first.
+fn normalise(request: &mut Request, ruling: &Ruling) -> Result<(), ApiError> {
+    let steps = match ruling.storing() {
+        Some(storing) if storing.normalise != Normalise::default() => storing.normalise,
+        _ => return Ok(()),
+    };
+    for (index, input) in request.inputs.iter_mut().enumerate() {
+        let Input::Text(text) = input else {
+            continue;
+        };
+        let changed = steps.apply(text);
+        if changed.len() != text.len() || matches!(changed, Cow::Owned(_)) {
+            *text = changed.into_owned();
+        }
+        if text.is_empty() {
+            let param = format!("input[{index}]");
+            let message = format!("{param} is empty once the policy has removed its white space");
+            return Err(ApiError::invalid(param, message));
+        }
+    }
+    Ok(())
+}
+
+/// The canonical parameters of the request, as far as the policy counts them.
+fn parameters(request: &Request, ruling: &Ruling) -> Result<Cow<'static, str>, ApiError> {
+    let fields = ruling.storing().map(|storing| &storing.key_fields);
+    let Some(fields @ KeyFields::Only(_)) = fields else {
+        return Ok(embed_parameters(request.truncate).into());
+    };
+    let mut body = Map::new();
+    body.insert("truncate".to_owned(), Value::Bool(request.truncate));
+    let parameters = fields.parameters("embed", &body);
+    // One boolean always has a canonical form.
+    parameters
+        .map(Cow::Owned)
+        .map_err(|error| ApiError::invalid_json(error.to_string()))
+}
+
+/// Seconds of freshness left, negative once stale.
+fn left(fresh: Duration, age: Duration) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds(fresh) - seconds(age)
 }
 
 /// A usable stored result.
@@ -165,7 +277,30 @@ pub(super) struct Hit {
     pub(super) vector: Bytes,
     pub(super) tokens: u32,
     pub(super) age: Duration,
-    pub(super) ttl: Duration,
+    pub(super) created: UnixSeconds,
+    /// Seconds of freshness left, negative once stale.
+    pub(super) left: i64,
+    /// Whether it is to be computed anew in the background.
+    pub(super) refresh: bool,
+    /// Whether it comes from the store, and has an age.
+    pub(super) is_stored: bool,
+}
+
+/// Why there is no usable stored result.
+#[derive(Clone, Debug)]
+pub(super) struct Lack {
+    pub(super) outcome: Outcome,
+    /// A stale result that may answer once asking the host has failed.
+    pub(super) on_error: Option<Box<Hit>>,
+}
+
+impl Lack {
+    fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            on_error: None,
+        }
+    }
 }
 
 /// A plan whose hits are known.
@@ -173,13 +308,32 @@ pub(super) struct Hit {
 pub(crate) struct Resolved {
     pub(super) plan: Plan,
     /// Per distinct item: the hit, or why there is none.
-    pub(super) items: Vec<Result<Hit, Outcome>>,
+    pub(super) items: Vec<Result<Hit, Lack>>,
 }
 
 impl Resolved {
     /// Whether nothing is missing.
     pub(crate) fn is_complete(&self) -> bool {
         self.items.iter().all(Result::is_ok)
+    }
+
+    /// Whether some results are to be computed anew in the background.
+    pub(crate) fn wants_refresh(&self) -> bool {
+        self.items.iter().flatten().any(|hit| hit.refresh)
+    }
+
+    /// The call that computes those anew.
+    pub(crate) fn refresh_call(&self, request_id: &str, timeout: Duration) -> Refresh {
+        let stale = self.items.iter().enumerate();
+        let distinct: Vec<_> = stale
+            .filter(|(_, item)| item.as_ref().is_ok_and(|hit| hit.refresh))
+            .map(|(place, _)| self.plan.distinct[place])
+            .collect();
+        Refresh {
+            call: self.call(&distinct, request_id, timeout),
+            keys: distinct.iter().map(|distinct| distinct.key).collect(),
+            plan: self.plan.clone(),
+        }
     }
 
     /// Whether what is missing may be computed.
@@ -196,18 +350,23 @@ impl Resolved {
 
     /// The one upstream call for everything that is missing.
     pub(crate) fn upstream_call(&self, request_id: &str, timeout: Duration) -> EmbedRequest {
+        let missing: Vec<_> = self.missing().map(|(_, distinct)| distinct).collect();
+        self.call(&missing, request_id, timeout)
+    }
+
+    fn call(&self, items: &[Distinct], request_id: &str, timeout: Duration) -> EmbedRequest {
         let plan = &self.plan;
-        let inputs = self
-            .missing()
-            .map(|(_, distinct)| plan.request.inputs[distinct.first].clone());
+        let inputs = items
+            .iter()
+            .map(|distinct| plan.request.inputs[distinct.first].clone());
         EmbedRequest {
             request_id: request_id.to_owned(),
-            scope: plan.scope.clone(),
+            scope: plan.ruling.scope(),
             model: plan.request.model.clone(),
             digest: plan.model.digest,
             truncate: plan.request.truncate,
-            look_up: plan.control.may_look_up(),
-            store: plan.control.may_store(),
+            look_up: plan.may_look_up(),
+            store: plan.may_store(),
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u32::MAX),
             inputs: inputs.collect(),
         }
@@ -218,14 +377,15 @@ impl Resolved {
         self.plan.control
     }
 
-    /// What the client asked for, to plan it anew when the model changed under us.
-    pub(crate) fn into_request(self) -> Request {
-        self.plan.request
+    /// What the client asked for and what the policy said, to plan it anew when the model changed
+    /// under us.
+    pub(crate) fn into_request(self) -> (Request, Ruling) {
+        (self.plan.request, self.plan.ruling)
     }
 
     /// Places and items without a hit, in the order of the upstream call.
     pub(super) fn missing(&self) -> impl Iterator<Item = (usize, Distinct)> + '_ {
-        let missing = |(place, item): (usize, &Result<Hit, Outcome>)| {
+        let missing = |(place, item): (usize, &Result<Hit, Lack>)| {
             item.is_err().then(|| (place, self.plan.distinct[place]))
         };
         self.items.iter().enumerate().filter_map(missing)
@@ -238,14 +398,54 @@ impl Resolved {
             .map(|(_, distinct)| distinct.first)
     }
 
+    /// The error to store for the upstream call's `item`-th input.
+    pub(crate) fn negative(&self, item: u32, fault: &Fault, now: UnixSeconds) -> Option<Stored> {
+        let (_, distinct) = self.missing().nth(item as usize)?;
+        self.plan.negative(distinct.key, fault, now)
+    }
+
+    /// Fills what is missing with stale results, if they may stand in for an answer of the host.
+    pub(super) fn stand_in(&self) -> Option<Vec<Hit>> {
+        let stand_in = |item: &Result<Hit, Lack>| match item {
+            Ok(hit) => Some(hit.clone()),
+            Err(lack) => lack.on_error.as_deref().cloned(),
+        };
+        self.items.iter().map(stand_in).collect()
+    }
+
     /// How every input of the request fared at the edge. A repetition of an item that had to be fetched
     /// was collapsed onto the first.
     pub(crate) fn outcomes(&self) -> OutcomeCounts {
         let of = |(index, place): (usize, &usize)| match &self.items[*place] {
             Ok(_) => Outcome::Hit,
             Err(_) if self.plan.distinct[*place].first != index => Outcome::Collapsed,
-            Err(outcome) => *outcome,
+            Err(lack) => lack.outcome,
         };
         self.plan.place_of.iter().enumerate().map(of).collect()
+    }
+}
+
+/// Stale results that were served, to be computed anew.
+#[derive(Debug)]
+pub struct Refresh {
+    /// The call to the host.
+    pub call: EmbedRequest,
+    /// The keys of its items, in order.
+    pub(super) keys: Vec<Key>,
+    pub(super) plan: Plan,
+}
+
+impl Refresh {
+    /// The keys of the results, in the order of the call.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Leaves out the results whose key is not wanted.
+    pub fn retain(&mut self, wanted: impl Fn(&Key) -> bool) {
+        let keys = std::mem::take(&mut self.keys);
+        let inputs = std::mem::take(&mut self.call.inputs);
+        let kept = keys.into_iter().zip(inputs).filter(|(key, _)| wanted(key));
+        (self.keys, self.call.inputs) = kept.unzip();
     }
 }

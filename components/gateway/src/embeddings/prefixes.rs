@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use brink_cache::key::{PrefixParts, Task, embed_parameters};
+use brink_cache::key::{PrefixParts, Task};
 use brink_cache::{KeyPrefix, ModelDigest, Scope};
 use brink_protocol::ModelInfo;
 
@@ -19,17 +19,17 @@ struct Kept {
     scope: Scope,
     model: String,
     digest: ModelDigest,
-    truncate: bool,
+    parameters: String,
     prefix: KeyPrefix,
 }
 
 impl Prefixes {
     /// The prefix for these parts, made only if it is not here.
-    pub(super) fn get(&self, scope: &Scope, model: &ModelInfo, truncate: bool) -> KeyPrefix {
+    pub(super) fn get(&self, scope: &Scope, model: &ModelInfo, parameters: &str) -> KeyPrefix {
         let mut kept = self.0.borrow_mut();
         let known = kept.iter().find(|kept| {
             kept.digest == model.digest
-                && kept.truncate == truncate
+                && kept.parameters == parameters
                 && kept.model == model.name
                 && kept.scope == *scope
         });
@@ -41,7 +41,7 @@ impl Prefixes {
             model: &model.name,
             digest: &model.digest,
             task: Task::Embed,
-            parameters: embed_parameters(truncate),
+            parameters,
         });
         if kept.len() == MAX_KEPT {
             kept.remove(0);
@@ -50,7 +50,7 @@ impl Prefixes {
             scope: scope.clone(),
             model: model.name.clone(),
             digest: model.digest,
-            truncate,
+            parameters: parameters.to_owned(),
             prefix,
         });
         prefix
@@ -79,19 +79,19 @@ mod tests {
     #[test]
     fn a_kept_prefix_is_the_one_that_would_be_made() {
         let kept = Prefixes::default();
-        let key = |prefixes: &Prefixes, tenant: usize, digest, truncate| {
+        let key = |prefixes: &Prefixes, tenant: usize, digest, parameters| {
             let scope = Scope::Tenant(tenant.to_string());
-            let prefix = prefixes.get(&scope, &model("m", digest), truncate);
+            let prefix = prefixes.get(&scope, &model("m", digest), parameters);
             prefix.key(ItemBytes::Text("a"))
         };
         let mut distinct = std::collections::HashSet::new();
         for _ in 0..2 {
             for tenant in 0..MAX_KEPT {
-                for (digest, truncate) in [(1, false), (2, false), (1, true)] {
-                    let again = key(&kept, tenant, digest, truncate);
-                    let fresh = key(&Prefixes::default(), tenant, digest, truncate);
+                for (digest, parameters) in [(1, "{}"), (2, "{}"), (1, "[]")] {
+                    let again = key(&kept, tenant, digest, parameters);
+                    let fresh = key(&Prefixes::default(), tenant, digest, parameters);
                     assert_eq!(again, fresh);
-                    assert_eq!(key(&kept, tenant, digest, truncate), fresh, "now kept");
+                    assert_eq!(key(&kept, tenant, digest, parameters), fresh, "now kept");
                     distinct.insert(fresh);
                 }
             }

@@ -1,171 +1,18 @@
-//! The whole way of an embeddings request, with a store and a host made of plain values.
+//! The whole way of an embeddings request.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "test helpers: a failure here is a failed test"
-)]
+use std::collections::HashSet;
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
-
-use brink_cache::key::Task;
-use brink_cache::{Entry, Key, Lifetimes, ModelDigest, Outcome, UnixSeconds};
-use brink_gateway::embeddings::{Answer, Fetched, Prefixes};
-use brink_gateway::error::ApiError;
+use brink_cache::{Entry, ModelDigest, Outcome, UnixSeconds};
+use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::head::Head;
-use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
-use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
+use brink_gateway::hit::{self, Known, Settled};
+use brink_protocol::{Catalog, EmbedAnswer, EmbeddedItem, Timings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
-
-fn catalog() -> Catalog {
-    Catalog {
-        models: vec![ModelInfo {
-            name: "m".to_owned(),
-            digest: ModelDigest([3; 32]),
-            task: Task::Embed,
-            dimensions: 2,
-            max_tokens: 8,
-            vocabulary: 100,
-            created: 0,
-            owned_by: "tests".to_owned(),
-        }],
-    }
-}
-
-/// A clock that stands.
-#[derive(Clone, Copy)]
-struct At(UnixSeconds);
-
-impl Clock for At {
-    fn now(&self) -> UnixSeconds {
-        self.0
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
-fn head(control: &str) -> String {
-    format!("POST /v1/embeddings\ncache-control: {control}")
-}
-
-fn pending(body: &Value, control: &str) -> Pending {
-    let head = head(control);
-    let head = Head::parse(head.as_bytes()).unwrap();
-    let known = Known {
-        catalog: Some(&catalog()),
-        prefixes: &Prefixes::default(),
-        max_body_bytes: 1_000_000,
-    };
-    match hit::begin(&head, body.to_string().as_bytes(), known, &At(NOW)).unwrap() {
-        Begun::Pending(pending) => *pending,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// A request to a store that gives the same for every key.
-fn missing(body: &Value, always: &Fetched) -> Missing {
-    match pending(body, "").settle(&mut Always(always.clone()), &At(NOW)) {
-        Ok(Settled::Missing(missing)) => *missing,
-        other => panic!("{other:?}"),
-    }
-}
-
-struct Always(Fetched);
-
-impl LookUp for Always {
-    fn get(&mut self, _key: &Key) -> Fetched {
-        self.0.clone()
-    }
-}
-
-/// A vector that tells which text it belongs to.
-fn vector(text: &str) -> Vec<u8> {
-    let number = text.parse().unwrap_or(text.len() as f32);
-    [number, 1.0f32]
-        .into_iter()
-        .flat_map(f32::to_le_bytes)
-        .collect()
-}
-
-/// What a host would answer; every text costs one model run.
-fn host(call: &EmbedRequest) -> EmbedAnswer {
-    let item = |input: &Input| {
-        let Input::Text(text) = input else {
-            panic!("only texts here")
-        };
-        EmbeddedItem {
-            vector: vector(text).into(),
-            tokens: 3,
-            cost_us: 9,
-            outcome: Outcome::Miss,
-        }
-    };
-    EmbedAnswer {
-        items: call.inputs.iter().map(item).collect(),
-        timings: Timings::default(),
-    }
-}
-
-#[derive(Default)]
-struct World {
-    store: HashMap<Key, Vec<u8>>,
-    computed: Vec<Input>,
-}
-
-impl LookUp for World {
-    fn get(&mut self, key: &Key) -> Fetched {
-        match self.store.get(key) {
-            Some(bytes) => Fetched::Bytes(bytes.clone().into()),
-            None => Fetched::Absent,
-        }
-    }
-}
-
-impl World {
-    fn ask(&mut self, body: &Value, control: &str, now: UnixSeconds) -> Result<Answer, ApiError> {
-        match pending(body, control).settle(self, &At(now))? {
-            Settled::Answered(reply) => Ok(Answer {
-                reply,
-                store: Vec::new(),
-            }),
-            Settled::Missing(missing) => self.compute(*missing, now),
-        }
-    }
-
-    fn compute(&mut self, missing: Missing, now: UnixSeconds) -> Result<Answer, ApiError> {
-        let call = missing.upstream_call("id", Duration::from_secs(1));
-        self.computed.extend(call.inputs.clone());
-        let lifetimes = Lifetimes {
-            fresh: Duration::from_secs(100),
-            ..Lifetimes::IMMUTABLE
-        };
-        let answer = missing.complete(host(&call), lifetimes, &At(now))?;
-        for stored in &answer.store {
-            self.store.insert(stored.key, stored.bytes.clone());
-        }
-        Ok(answer)
-    }
-}
-
-fn first_elements(answer: &Answer) -> Vec<f64> {
-    let body: Value = serde_json::from_slice(&answer.reply.body).unwrap();
-    let data = body["data"].as_array().unwrap();
-    for (position, item) in data.iter().enumerate() {
-        assert_eq!(item["index"], position);
-    }
-    data.iter()
-        .map(|item| item["embedding"][0].as_f64().unwrap())
-        .collect()
-}
-
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer.reply.header(name).unwrap_or_default()
-}
+use crate::world::{
+    At, NOW, World, catalog, first_elements, head, header, missing, pending, vector,
+};
 
 proptest! {
     /// Whatever is stored and whatever repeats: every vector comes back at its own index, and the
@@ -323,9 +170,7 @@ fn host_that_answers_nonsense_stores_nothing() {
             items: items.into_iter().map(item).collect(),
             timings: Timings::default(),
         };
-        let error = missing
-            .complete(upstream, Lifetimes::IMMUTABLE, &At(NOW))
-            .unwrap_err();
+        let error = missing.complete(upstream, &At(NOW)).unwrap_err();
         assert_eq!(error.status, 502);
     };
     check(vec![vector("7")]);
@@ -358,6 +203,7 @@ fn only_complete_hits_are_answered_at_once() {
         let known = Known {
             catalog,
             prefixes: &Prefixes::default(),
+            policy: &std::sync::Arc::default(),
             max_body_bytes: 100,
         };
         let head = Head::parse(head.as_bytes()).unwrap();

@@ -1,0 +1,10 @@
+//! The gateway's rules, with a store and a host made of plain values.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "test helpers: a failure here is a failed test"
+)]
+
+mod embeddings;
+mod policy;
+mod world;

@@ -1,0 +1,201 @@
+//! What the policy's rules do to requests.
+
+use std::time::Duration;
+
+use brink_cache::{Entry, Scope, UnixSeconds};
+use brink_gateway::error::ApiError;
+use brink_gateway::hit::Missing;
+use brink_gateway::hit::Settled;
+use brink_protocol::{Fault, FaultCode, Input};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{At, NOW, World, first_elements, header, pending_under, policy};
+
+fn body(text: &str) -> Value {
+    json!({"model": "m", "input": text})
+}
+
+fn after(seconds: u64) -> UnixSeconds {
+    UnixSeconds(NOW.0 + seconds)
+}
+
+fn missing(world: &mut World, body: &Value, control: &str, now: UnixSeconds) -> Missing {
+    let pending = pending_under(&world.policy.clone(), body, control).unwrap();
+    match pending.settle(world, &At(now)) {
+        Ok(Settled::Missing(missing)) => *missing,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_to_be_stored_is_neither_looked_up_nor_stored() {
+    let mut world = World::under("store = false\nreason = \"changes by the hour\"");
+    let call = missing(&mut world, &body("1"), "", NOW).upstream_call("id", Duration::ZERO);
+    assert!(!call.look_up && !call.store);
+    for _ in 0..2 {
+        let answer = world.ask(&body("1"), "", NOW).unwrap();
+        assert_eq!(header(&answer, "brink-items"), "bypass=1");
+        assert_eq!(
+            header(&answer, "cache-status"),
+            "brink-host; fwd=miss, brink-edge; fwd=bypass; detail=policy"
+        );
+        assert!(header(&answer, "brink-policy").ends_with(", rule=\"test\""));
+    }
+    assert!(world.store.is_empty());
+    assert_eq!(world.computed.len(), 2);
+}
+
+#[test]
+fn normalised_texts_share_a_result_and_the_model_reads_the_normalised_one() {
+    let mut world = World::under("fresh = \"1m\"\nnormalise = [\"trim\", \"lower-case\"]");
+    world.ask(&body("  Hello "), "", NOW).unwrap();
+    let answer = world.ask(&body("hello"), "", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "hit=1");
+    assert_eq!(world.computed, [Input::Text("hello".to_owned())]);
+
+    let error = world.ask(&body(" \n "), "", NOW).unwrap_err();
+    assert_eq!(error.status, StatusCode::BAD_REQUEST);
+    assert_eq!(error.param.as_deref(), Some("input[0]"));
+}
+
+#[test]
+fn a_shorter_lifetime_holds_at_once_for_what_is_stored() {
+    let mut world = World::under("fresh = \"100s\"");
+    world.ask(&body("1"), "", NOW).unwrap();
+    world.policy = policy("fresh = \"10s\"");
+    let answer = world.ask(&body("1"), "", after(9)).unwrap();
+    assert_eq!(header(&answer, "cache-status"), "brink-edge; hit; ttl=1");
+    let answer = world.ask(&body("1"), "", after(10)).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "stale=1");
+}
+
+#[test]
+fn a_longer_lifetime_does_not_hold_for_what_is_stored() {
+    let mut world = World::under("fresh = \"10s\"");
+    world.ask(&body("1"), "", NOW).unwrap();
+    world.policy = policy("fresh = \"100s\"");
+    let answer = world.ask(&body("1"), "", after(10)).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "stale=1");
+}
+
+const STALE: &str = "fresh = \"10s\"\nstale_while_revalidate = \"10s\"\nstale_if_error = \"10s\"";
+
+#[test]
+fn stale_while_revalidate_answers_at_once_and_refreshes_what_was_stale() {
+    let mut world = World::under(STALE);
+    world.ask(&body("1"), "", NOW).unwrap();
+    world.ask(&body("2"), "", after(14)).unwrap();
+    world.computed.clear();
+    let both = json!({"model": "m", "input": ["1", "2"]});
+    let answer = world.ask(&both, "", after(15)).unwrap();
+    assert_eq!(first_elements(&answer), [1.0, 2.0]);
+    assert_eq!(
+        header(&answer, "cache-status"),
+        "brink-edge; hit; ttl=-5; detail=stale-while-revalidate"
+    );
+    assert_eq!(header(&answer, "age"), "15");
+    assert_eq!(world.computed, [Input::Text("1".to_owned())]);
+
+    let answer = world.ask(&both, "", after(15)).unwrap();
+    assert_eq!(header(&answer, "cache-status"), "brink-edge; hit; ttl=9");
+    assert_eq!(world.computed.len(), 1, "it was refreshed once");
+}
+
+#[test]
+fn stale_if_error_covers_a_host_that_fails_and_no_request_that_is_wrong() {
+    let mut world = World::under(STALE);
+    world.ask(&body("1"), "", NOW).unwrap();
+    let stand_in = |world: &mut World, control: &str, age, error: &ApiError| {
+        let missing = missing(world, &body("1"), control, after(age));
+        missing.complete_stale(error, &At(after(age)))
+    };
+    let gone = ApiError::host_unavailable(1);
+    let reply = stand_in(&mut world, "", 25, &gone).unwrap();
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(
+        reply.header("cache-status"),
+        Some("brink-edge; fwd=stale; fwd-status=503; ttl=-15; detail=stale-if-error")
+    );
+    assert_eq!(reply.header("age"), Some("25"));
+
+    let wrong = ApiError::invalid("input[0]", "too long");
+    assert!(stand_in(&mut world, "", 25, &wrong).is_none(), "its own");
+    assert!(stand_in(&mut world, "", 30, &gone).is_none(), "too old");
+    assert!(stand_in(&mut world, "no-cache", 25, &gone).is_none());
+    assert!(stand_in(&mut world, "max-age=20", 25, &gone).is_none());
+}
+
+#[test]
+fn one_missing_item_keeps_the_whole_answer_from_being_stale() {
+    let mut world = World::under(STALE);
+    world.ask(&body("1"), "", NOW).unwrap();
+    let both = json!({"model": "m", "input": ["1", "2"]});
+    let missing = missing(&mut world, &both, "", after(25));
+    let reply = missing.complete_stale(&ApiError::host_unavailable(1), &At(after(25)));
+    assert!(reply.is_none());
+}
+
+#[test]
+fn an_error_of_an_item_is_stored_where_the_policy_says_so() {
+    let too_long = Fault {
+        code: FaultCode::InputTooLong,
+        message: "9 tokens; at most 8".to_owned(),
+        item: Some(1),
+        retry_after_ms: None,
+    };
+    let both = json!({"model": "m", "input": ["1", "2"]});
+    let mut world = World::under("fresh = \"1h\"\nnegative = { 400 = \"1m\" }");
+    let stored = missing(&mut world, &both, "", NOW).negative(1, &too_long, &At(NOW));
+    world.keep(&[stored.unwrap()]);
+
+    let error = world.ask(&body("2"), "", after(59)).unwrap_err();
+    assert_eq!(error.status, StatusCode::BAD_REQUEST);
+    assert_eq!(error.param.as_deref(), Some("input[0]"), "of this request");
+    assert_eq!(error.message, too_long.message);
+    assert_eq!(error.stored_for, Some(Duration::from_secs(59)));
+    assert!(world.ask(&body("2"), "no-cache", after(59)).is_ok());
+
+    world.keep(&[missing(
+        &mut World::under("fresh = \"1h\"\nnegative = { 400 = \"1m\" }"),
+        &both,
+        "",
+        NOW,
+    )
+    .negative(1, &too_long, &At(NOW))
+    .unwrap()]);
+    assert!(world.ask(&body("2"), "", after(60)).is_ok(), "no longer");
+
+    let mut world = World::under("fresh = \"1h\"");
+    let missing = missing(&mut world, &both, "", NOW);
+    assert_eq!(missing.negative(1, &too_long, &At(NOW)), None);
+}
+
+#[test]
+fn public_rules_share_and_labels_and_sizes_are_obeyed() {
+    let mut world = World::under(
+        "fresh = \"1m\"\nscope = \"public\"\nsurrogate_keys = [\"model:{model}\", \"t:{tenant}\"]",
+    );
+    let call = missing(&mut world, &body("1"), "", NOW).upstream_call("id", Duration::ZERO);
+    assert_eq!(call.scope, Scope::Public);
+    let answer = world.ask(&body("1"), "", NOW).unwrap();
+    let entry = Entry::decode(answer.store[0].bytes.clone().into()).unwrap();
+    assert_eq!(entry.meta.surrogate_keys, ["model:m", "t:default"]);
+
+    let mut world = World::under("fresh = \"1m\"\nmax_entry_bytes = 20");
+    let answer = world.ask(&body("1"), "", NOW).unwrap();
+    assert!(answer.store.is_empty());
+    assert!(!header(&answer, "cache-status").contains("stored"));
+}
+
+#[test]
+fn only_the_named_fields_make_the_key() {
+    let cut = json!({"model": "m", "input": "1", "truncate": true});
+    let mut world = World::under("fresh = \"1m\"\nkey_fields = []");
+    world.ask(&body("1"), "", NOW).unwrap();
+    let answer = world.ask(&cut, "", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "hit=1");
+    world.policy = policy("fresh = \"1m\"");
+    let answer = world.ask(&cut, "", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "miss=1");
+}
