@@ -32,7 +32,7 @@ const MAX_BODY: u64 = 16 << 20;
 struct Native {
     store: Cache<Key, Bytes>,
     catalog: Catalog,
-    policy: Arc<InForce>,
+    in_force: Arc<InForce>,
     file: Bytes,
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn serve_native(
                 owned_by: "baseline".to_owned(),
             }],
         },
-        policy: Arc::default(),
+        in_force: Arc::default(),
         file: vec![b'x'; file_bytes].into(),
     });
     let router = Router::new()
@@ -99,7 +99,7 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
         let known = Known {
             catalog: Some(&native.catalog),
             prefixes,
-            policy: &native.policy,
+            in_force: &native.in_force,
             max_body_bytes: MAX_BODY,
         };
         hit::begin(head, body, known, &SystemClock)

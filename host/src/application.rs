@@ -18,7 +18,7 @@ use crate::config::Settings;
 use crate::guest::keyvalue::{KeyValue, MemoryStore, Stores};
 use crate::guest::{GuestHost, GuestParts, LocalUpstream, Manifest, Overrides};
 use crate::inference::Runtime;
-use crate::policy::Follower;
+use crate::policy::{Document, Follower};
 use crate::results::CacheItems;
 use crate::server::{
     Admin, Answer, GuestMetrics, Guests, HttpMetrics, Limited, Observed, Purpose, Routes, bind,
@@ -43,6 +43,8 @@ pub struct Edge {
     pub variables: BTreeMap<String, String>,
     /// The file whose cache policy is in force; `None` leaves what the store has.
     pub policy: Option<PathBuf>,
+    /// The file whose tenants are in force; `None` leaves what the store has.
+    pub tenants: Option<PathBuf>,
     /// The store behind the label `default`; `None` keeps one in memory.
     pub store: Option<Arc<dyn KeyValue>>,
 }
@@ -227,18 +229,31 @@ async fn open_edge(
     service: &InferService,
     drain: &CancellationToken,
 ) -> Result<GuestHost> {
+    // Beyond loopback, API keys are required unless somebody has said otherwise.
+    let is_exposed = !settings.server.listen.ip().is_loopback();
+    let environment = |name: &str| {
+        let required = is_exposed && name == "SPIN_VARIABLE_AUTHENTICATION";
+        let default = required.then(|| "required".to_owned());
+        std::env::var(name).ok().or(default)
+    };
     let overrides = Overrides {
         variables: &edge.variables,
-        env: &|name| std::env::var(name).ok(),
+        env: &environment,
     };
     let manifest = Manifest::load(&edge.manifest, &overrides)?;
     let folder = edge.manifest.parent().unwrap_or(Path::new("")).to_owned();
     let store = edge
         .store
         .unwrap_or_else(|| Arc::new(MemoryStore::new(settings.key_value_bytes)));
-    if let Some(file) = &edge.policy {
-        let follower = Follower::start(file, store.clone())?;
-        tokio::spawn(follower.follow(drain.clone()));
+    let documents = [
+        (Document::Policy, &edge.policy),
+        (Document::Tenants, &edge.tenants),
+    ];
+    for (document, file) in documents {
+        if let Some(file) = file {
+            let follower = Follower::start(document, file, store.clone())?;
+            tokio::spawn(follower.follow(drain.clone()));
+        }
     }
     let inference = settings.server.inference_listen;
     let upstreams = vec![LocalUpstream::new(

@@ -26,6 +26,7 @@ Examples:
   brink host                                 the inference host alone, for edges that run under Spin
   brink check --config brink.toml            tells what is wrong with settings and manifest
   brink up --policy policy.toml              with a cache policy of one's own
+  brink up --listen 0.0.0.0:80 --tenants FILE  for clients with API keys
   brink policy check policy.toml             tells what is wrong with a cache policy
   brink policy explain request.json          tells what the policy does with a request, without sending it
 
@@ -41,9 +42,24 @@ pub enum Command {
     Host(Host),
     /// Checks settings and manifest, and starts nothing
     Check(Check),
+    /// Checks files of tenants, and hashes API keys
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
     /// Checks cache policies and explains what they do; starts and sends nothing
     #[command(subcommand)]
     Policy(PolicyCommand),
+}
+
+/// `brink tenants`
+#[derive(Debug, Subcommand)]
+pub enum TenantsCommand {
+    /// Tells every mistake of a file of tenants, or who is in it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Reads an API key from standard input and prints its hash, for key_hashes
+    HashKey,
 }
 
 /// `brink policy`
@@ -126,6 +142,9 @@ pub struct Up {
     /// the built-in one, which cache/policy.toml shows)
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Tenants and the hashes of their API keys; followed like the policy (default: those stored)
+    #[arg(long, value_name = "FILE")]
+    pub tenants: Option<PathBuf>,
     /// Value of an application variable; may be repeated. SPIN_VARIABLE_NAME does the same
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub variables: Vec<(String, String)>,

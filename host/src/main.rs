@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use brink_host::application::{Edge, Files, Running, start};
-use brink_host::cli::{Check, Cli, Command, PolicyCommand, variables};
+use brink_host::cli::{Check, Cli, Command, PolicyCommand, TenantsCommand, variables};
 use brink_host::config::Settings;
 use brink_host::guest::{Manifest, Overrides};
 use brink_host::{logging, policy};
@@ -33,6 +33,7 @@ fn run(command: Command) -> Result<()> {
                 manifest: up.manifest.clone(),
                 variables: variables(&up.variables),
                 policy: up.policy.clone(),
+                tenants: up.tenants.clone(),
                 store: None,
             };
             serve(up.settings()?, &up.files.files(), Some(edge))
@@ -40,6 +41,7 @@ fn run(command: Command) -> Result<()> {
         Command::Host(host) => serve(host.settings()?, &host.files.files(), None),
         Command::Check(options) => check(&options),
         Command::Policy(command) => answer_about_policy(&command),
+        Command::Tenants(command) => answer_about_tenants(&command),
     }
 }
 
@@ -126,6 +128,20 @@ fn answer_about_policy(command: &PolicyCommand) -> Result<()> {
     let answer = match command {
         PolicyCommand::Check { file } => policy::check(file)?,
         PolicyCommand::Explain { request, policy } => policy::explain(request, policy.as_deref())?,
+    };
+    println!("{answer}");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn answer_about_tenants(command: &TenantsCommand) -> Result<()> {
+    let answer = match command {
+        TenantsCommand::Check { file } => policy::check_tenants(file)?,
+        TenantsCommand::HashKey => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line)?;
+            brink_cache::tenant::hash_api_key(line.trim())?.to_string()
+        }
     };
     println!("{answer}");
     Ok(())

@@ -55,6 +55,10 @@ pub use stored::DecodeError;
 
 use crate::policy::limits::{MAX_FRESH, MAX_STALE_IF_ERROR, MAX_STALE_WHILE_REVALIDATE};
 
+/// The key of the marks in a key-value store. Keys of results are 64 hexadecimal digits, so this
+/// one can never be one of theirs.
+pub const STORE_KEY: &str = "brink/purge/1";
+
 /// How far the clocks of two edges may differ without an entry slipping past a mark. Clocks that
 /// are kept by NTP differ by milliseconds; two seconds also cover one that is being corrected.
 pub const CLOCK_ALLOWANCE: Duration = Duration::from_secs(2);

@@ -60,6 +60,10 @@ pub struct Tenant {
     pub limits: TenantLimits,
 }
 
+/// The key of the compiled table in a key-value store. Keys of results are 64 hexadecimal digits,
+/// so this one can never be one of theirs.
+pub const STORE_KEY: &str = "brink/tenants/1";
+
 /// A checked table of tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenants {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use brink_cache::tenant::AuthError;
 use brink_protocol::{Fault, FaultCode};
 use http::StatusCode;
 use serde::Serialize;
@@ -21,6 +22,8 @@ pub struct ApiError {
     pub retry_after_ms: Option<u32>,
     /// Methods that the route has, for a 405.
     pub allow: Option<&'static str>,
+    /// How to authenticate; becomes `WWW-Authenticate`.
+    pub challenge: Option<&'static str>,
     /// Time since the host gave this error, if it comes from the cache.
     pub stored_for: Option<Duration>,
 }
@@ -34,6 +37,7 @@ impl ApiError {
             code,
             retry_after_ms: None,
             allow: None,
+            challenge: None,
             stored_for: None,
         }
     }
@@ -86,6 +90,28 @@ impl ApiError {
                 message,
             )
         }
+    }
+
+    /// 401: an API key is needed (RFC 9110 §15.5.2).
+    pub fn unauthenticated(error: AuthError) -> Self {
+        Self {
+            challenge: Some(error.challenge()),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_api_key",
+                error.to_string(),
+            )
+        }
+    }
+
+    /// 503: API keys are required, and the operator has given none that could be read.
+    pub fn no_tenants() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_tenants",
+            "API keys are required here and no tenants are stored; the operator stores them with --tenants or PUT \
+             /admin/tenants, or sets the variable authentication",
+        )
     }
 
     /// 413: the body is above the limit.
@@ -168,6 +194,7 @@ impl ApiError {
             code: fault.code.name(),
             retry_after_ms: fault.retry_after_ms,
             allow: None,
+            challenge: None,
             stored_for: None,
         }
     }
@@ -175,6 +202,7 @@ impl ApiError {
     /// OpenAI's coarse class of the error.
     fn kind(&self) -> &'static str {
         match self.status.as_u16() {
+            401 => "authentication_error",
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",

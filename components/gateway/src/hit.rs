@@ -13,7 +13,7 @@
 //!
 //! There is no clock and no I/O here. Whatever governs hits belongs here, and nowhere else.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::{Key, RequestControl, UnixSeconds};
@@ -28,9 +28,6 @@ use crate::reply::Reply;
 use crate::route::Route;
 use crate::ruling::{Asked, InForce, Ruling};
 use crate::{cors, models};
-
-/// Until tenants come with API keys, all clients of a deployment are one tenant.
-static TENANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
 
 /// A store that answers at once.
 pub trait LookUp {
@@ -53,8 +50,8 @@ pub struct Known<'a> {
     pub catalog: Option<&'a Catalog>,
     /// Prefixes of keys from earlier requests.
     pub prefixes: &'a Prefixes,
-    /// The policy that decides.
-    pub policy: &'a Arc<InForce>,
+    /// What operators have decided.
+    pub in_force: &'a Arc<InForce>,
     /// Largest request body, in bytes.
     pub max_body_bytes: u64,
 }
@@ -139,8 +136,13 @@ pub fn begin(
         (Route::Preflight, _) => Ok(Begun::Answered(cors::preflight(head))),
         (Route::Embeddings, catalog) => embeddings(head, body, known, catalog, clock),
         (_, None) => Ok(Begun::CatalogNeeded),
-        (Route::Models, Some(catalog)) => Ok(Begun::Answered(models::list(catalog))),
-        (Route::Model(name), Some(catalog)) => Ok(Begun::Answered(models::get(catalog, &name)?)),
+        (route, Some(catalog)) => {
+            known.in_force.tenant(head.get("authorization"))?;
+            Ok(Begun::Answered(match route {
+                Route::Model(name) => models::get(catalog, &name)?,
+                _ => models::list(catalog),
+            }))
+        }
     }
 }
 
@@ -156,6 +158,7 @@ fn embeddings(
         let size = body.len() as u64;
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
+    let tenant = known.in_force.tenant(head.get("authorization"))?;
     let request = Request::parse(body)?;
     let Some(catalog) = catalog else {
         return Ok(Begun::CatalogNeeded);
@@ -163,9 +166,9 @@ fn embeddings(
     let asked = Asked {
         method: "POST",
         route: "/v1/embeddings",
-        tenant: TENANT.clone(),
+        tenant,
     };
-    let ruling = Ruling::new(known.policy, asked, &request.model);
+    let ruling = Ruling::new(known.in_force, asked, &request.model);
     let planned = Planned {
         request,
         ruling,

@@ -151,6 +151,9 @@ impl From<ApiError> for Reply {
         if let Some(allow) = error.allow {
             reply = reply.with("allow", allow);
         }
+        if let Some(challenge) = error.challenge {
+            reply = reply.with("www-authenticate", challenge);
+        }
         if let Some(age) = error.stored_for {
             let age = itoa::Buffer::new().format(age.as_secs()).to_owned();
             reply = reply

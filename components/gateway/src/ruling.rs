@@ -1,16 +1,42 @@
 //! What the policy in force says about a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use brink_cache::policy::{Action, RequestFacts, Sampling, Storing};
-use brink_cache::{Lifetimes, ModelDigest, Policy, Scope};
+use brink_cache::policy::{Action, RequestFacts, Sampling, Sharing, Storing};
+use brink_cache::{
+    EntryMeta, Key, Lifetimes, Marked, Marks, ModelDigest, Policy, Purged, Scope, Tenants,
+};
 
-/// The policy that decides, with what answers say of it.
+use crate::error::ApiError;
+
+/// What operators have decided: the policy, what is purged, and who may ask.
 #[derive(Debug)]
 pub struct InForce {
     policy: Policy,
     /// Per rule, and last for "no rule": the `brink-policy` field, written once.
     labels: Vec<String>,
+    marks: KnownMarks,
+    tenancy: Tenancy,
+}
+
+/// What is known about purges.
+#[derive(Debug)]
+pub enum KnownMarks {
+    /// These.
+    Marks(Marks),
+    /// There are some, and they cannot be read: every entry may be purged.
+    Unreadable,
+}
+
+/// Who may ask.
+#[derive(Debug)]
+pub enum Tenancy {
+    /// Everybody, as one tenant.
+    Open,
+    /// Whoever has an API key of a tenant.
+    Keys(Tenants),
+    /// Nobody: API keys are required, and there are none that could be read.
+    Closed,
 }
 
 /// What the policy decided about one request. It holds for the whole request, also when the policy
@@ -40,8 +66,8 @@ pub struct Asked {
 const TASK: &str = "embed";
 
 impl InForce {
-    /// Puts a policy in force.
-    pub fn new(policy: Policy) -> Self {
+    /// Puts a policy in force, and marks, for those who may ask.
+    pub fn new(policy: Policy, marks: KnownMarks, tenancy: Tenancy) -> Self {
         let version = policy.version();
         // A structured-field dictionary (RFC 9651 §3.2). Names of rules are safe in strings.
         let rules = policy.rules().iter();
@@ -49,7 +75,28 @@ impl InForce {
             .map(|rule| format!("version=\"{version}\", rule=\"{}\"", rule.name))
             .collect();
         labels.push(format!("version=\"{version}\""));
-        Self { policy, labels }
+        Self {
+            policy,
+            labels,
+            marks,
+            tenancy,
+        }
+    }
+
+    /// The tenant that asks.
+    ///
+    /// # Errors
+    /// 401 when API keys are required and this is none; 503 when there are none that could be read.
+    pub fn tenant(&self, authorization: Option<&str>) -> Result<Arc<str>, ApiError> {
+        static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
+        match &self.tenancy {
+            Tenancy::Open => Ok(DEFAULT.clone()),
+            Tenancy::Closed => Err(ApiError::no_tenants()),
+            Tenancy::Keys(tenants) => match tenants.authenticate(authorization) {
+                Ok(tenant) => Ok(tenant.name.as_str().into()),
+                Err(error) => Err(ApiError::unauthenticated(error)),
+            },
+        }
     }
 
     /// The policy itself.
@@ -60,7 +107,8 @@ impl InForce {
 
 impl Default for InForce {
     fn default() -> Self {
-        Self::new(Policy::default())
+        let marks = KnownMarks::Marks(Marks::default());
+        Self::new(Policy::default(), marks, Tenancy::Open)
     }
 }
 
@@ -109,13 +157,31 @@ impl Ruling {
 
     /// Whether everybody may keep answers, not only the one who asked.
     pub fn is_public(&self) -> bool {
-        self.scope() == Scope::Public
+        self.storing()
+            .is_some_and(|storing| storing.sharing == Sharing::Public)
     }
 
     /// Limits of what entries may claim: a shorter lifetime holds at once for all of them.
     pub fn lifetimes(&self) -> Lifetimes {
         self.storing()
             .map_or(Lifetimes::NONE, |storing| storing.lifetimes)
+    }
+
+    /// What purges have left of an entry of this request; `None` for all of it.
+    pub fn purged(&self, key: &Key, meta: &EntryMeta, model: &str) -> Option<Purged> {
+        let marks = match &self.in_force.marks {
+            KnownMarks::Marks(marks) if marks.is_empty() => return None,
+            KnownMarks::Marks(marks) => marks,
+            KnownMarks::Unreadable => return Some(Purged::Absent),
+        };
+        marks.judge(&Marked {
+            key,
+            created: meta.created,
+            model,
+            digest: &meta.model_digest,
+            tenant: (!self.is_public()).then_some(&*self.asked.tenant),
+            surrogate_keys: &meta.surrogate_keys,
+        })
     }
 
     /// How long an error of this status answers; `None` if it is not stored.
@@ -154,7 +220,9 @@ mod tests {
             route: "/v1/embeddings",
             tenant: tenant.into(),
         };
-        Ruling::new(&Arc::new(InForce::new(policy)), asked, "m")
+        let marks = KnownMarks::Marks(Marks::default());
+        let in_force = InForce::new(policy, marks, Tenancy::Open);
+        Ruling::new(&Arc::new(in_force), asked, "m")
     }
 
     const POLICY: &str = r#"

@@ -10,10 +10,10 @@ mod request;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use brink_cache::Policy;
 use brink_cache::policy::{Action, Mistakes, Sharing, Written};
+use brink_cache::{Policy, Tenants};
 
-pub use follow::Follower;
+pub use follow::{Document, Follower};
 use report::Report;
 use request::Request;
 
@@ -103,6 +103,35 @@ fn load(path: &Path) -> Result<Policy, PolicyError> {
         path: path.to_owned(),
         mistakes,
     })
+}
+
+fn load_tenants(path: &Path) -> Result<Tenants, PolicyError> {
+    let bytes = read(path)?;
+    let source = String::from_utf8_lossy(&bytes);
+    Tenants::parse(&source).map_err(|mistakes| PolicyError::Wrong {
+        path: path.to_owned(),
+        mistakes,
+    })
+}
+
+/// Checks a file of tenants and sums up what it says.
+///
+/// # Errors
+/// When the file cannot be read or has mistakes.
+pub fn check_tenants(file: &Path) -> Result<String, PolicyError> {
+    let tenants = load_tenants(file)?;
+    let mut summary = format!(
+        "{} is in order: {} tenant(s), {} bytes compiled",
+        file.display(),
+        tenants.list().len(),
+        tenants.encode().len()
+    );
+    for tenant in tenants.list() {
+        let keys = tenant.key_hashes.len();
+        write!(summary, "\n  {}: {keys} API key(s)", tenant.name)
+            .expect("a text takes whatever is written to it");
+    }
+    Ok(summary)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PolicyError> {

@@ -8,3 +8,4 @@ mod failures;
 mod policy;
 mod structure;
 mod support;
+mod tenants;

@@ -46,6 +46,11 @@ async fn ask_until(client: &mut Client, text: &str, wanted: impl Fn(&Reply) -> b
     }
 }
 
+/// Seconds; at least as old as made, and older by what the test took meanwhile.
+fn age(reply: &Reply) -> u32 {
+    reply.header("age").parse().unwrap()
+}
+
 /// Makes every stored result older.
 fn age_entries(store: &MemoryStore, seconds: u64) {
     for key in store.keys().unwrap() {
@@ -117,7 +122,7 @@ async fn stale_results_answer_at_once_and_are_refreshed() {
 
     age_entries(&store, 90);
     let stale = client.embed("a").await;
-    assert_eq!(stale.header("age"), "90");
+    assert!((90..120).contains(&age(&stale)), "{:?}", stale.headers);
     assert!(
         stale
             .header("cache-status")
@@ -153,10 +158,14 @@ async fn stale_results_cover_a_host_that_is_gone() {
     let mut client = cut_off.client().await;
     let reply = client.embed("a").await;
     assert_eq!(reply.vectors().len(), 1);
-    assert_eq!(reply.header("age"), "600");
+    let age = age(&reply);
+    assert!((600..660).contains(&age), "{:?}", reply.headers);
     assert_eq!(
         reply.header("cache-status"),
-        "brink-edge; fwd=stale; fwd-status=503; ttl=-540; detail=stale-if-error"
+        format!(
+            "brink-edge; fwd=stale; fwd-status=503; ttl={}; detail=stale-if-error",
+            60 - i64::from(age)
+        )
     );
     assert_eq!(client.embed("never asked").await.status, 503);
 }

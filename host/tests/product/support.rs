@@ -62,16 +62,27 @@ impl Product {
         variables: &[(&str, &str)],
         set: &[&str],
     ) -> Self {
-        let product = Self::try_start(policy, store, variables, set).await;
+        let files = [policy, None];
+        let product = Self::try_start(files, store, variables, set).await;
         product.expect("the product starts")
     }
 
     pub(crate) async fn try_with_policy(policy: PathBuf) -> anyhow::Result<Self> {
-        Self::try_start(Some(policy), None, &[], &[]).await
+        Self::try_start([Some(policy), None], None, &[], &[]).await
+    }
+
+    pub(crate) async fn with_tenants(
+        tenants: PathBuf,
+        store: Arc<dyn KeyValue>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let files = [None, Some(tenants)];
+        let product = Self::try_start(files, Some(store), variables, &[]).await;
+        product.expect("the product starts")
     }
 
     async fn try_start(
-        policy: Option<PathBuf>,
+        [policy, tenants]: [Option<PathBuf>; 2],
         store: Option<Arc<dyn KeyValue>>,
         variables: &[(&str, &str)],
         set: &[&str],
@@ -88,6 +99,7 @@ impl Product {
             manifest: workspace().join("spin.toml"),
             variables: variables.iter().map(own).collect::<BTreeMap<_, _>>(),
             policy,
+            tenants,
             store,
         };
         start(settings, &files(), Some(edge)).await.map(Self)

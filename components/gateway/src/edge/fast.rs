@@ -13,11 +13,12 @@ use std::time::Duration;
 use brink_cache::UnixSeconds;
 use brink_protocol::Catalog;
 
+use super::SystemClock;
 use super::bindings::exports::brink::edge::fast::{Guest, Reply as WireReply};
 use super::catalog::{Kept, STORE_KEY};
+use super::documents::{self, DOCUMENTS};
 use super::settings::Settings;
 use super::store::FastStore;
-use super::{SystemClock, policy};
 use crate::embeddings::Prefixes;
 use crate::head::Head;
 use crate::hit::{self, Clock, Known};
@@ -30,7 +31,7 @@ struct Fast {
     store: FastStore,
     catalog: Kept,
     prefixes: Prefixes,
-    policy: policy::Kept,
+    in_force: documents::Kept,
 }
 
 thread_local!(static FAST: RefCell<Option<Fast>> = const { RefCell::new(None) });
@@ -67,23 +68,24 @@ impl Clock for Frozen {
 
 impl Fast {
     fn open() -> Option<Self> {
+        let settings = Settings::read().ok()?;
         Some(Self {
-            settings: Settings::read().ok()?,
             store: FastStore::open()?,
             catalog: Kept::default(),
             prefixes: Prefixes::default(),
-            policy: policy::Kept::default(),
+            in_force: documents::Kept::new(settings.authentication),
+            settings,
         })
     }
 
     fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<WireReply> {
         let clock = Frozen(SystemClock.now());
         let catalog = self.catalog(clock.now());
-        let policy = self.policy(clock.now());
+        let in_force = self.in_force(clock.now());
         let known = Known {
             catalog: catalog.as_deref(),
             prefixes: &self.prefixes,
-            policy: &policy,
+            in_force: &in_force,
             max_body_bytes: self.settings.max_body_bytes,
         };
         let answer = hit::answer(head, body, known, &mut &self.store, &clock).transpose()?;
@@ -95,13 +97,13 @@ impl Fast {
         })
     }
 
-    /// The policy in force, read again once a second.
-    fn policy(&mut self, now: UnixSeconds) -> Arc<InForce> {
-        if self.policy.is_due(now) {
-            let stored = self.store.get_named(policy::STORE_KEY);
-            self.policy.take_over(&stored, now);
+    /// What operators have decided, read again once a second.
+    fn in_force(&mut self, now: UnixSeconds) -> Arc<InForce> {
+        if self.in_force.is_due(now) {
+            let stored = DOCUMENTS.map(|key| self.store.get_named(key));
+            self.in_force.take_over(stored, now);
         }
-        self.policy.in_force()
+        self.in_force.in_force()
     }
 
     /// The models, if a copy that is fresh enough is here or in the store. Asking the host for

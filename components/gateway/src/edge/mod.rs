@@ -4,9 +4,9 @@
 mod bindings;
 mod body;
 mod catalog;
+mod documents;
 mod embed;
 mod fast;
-mod policy;
 mod settings;
 mod store;
 mod upstream;
@@ -37,7 +37,7 @@ struct Edge {
     store: EdgeStore,
     catalog: RefCell<catalog::Kept>,
     prefixes: Prefixes,
-    policy: RefCell<policy::Kept>,
+    in_force: RefCell<documents::Kept>,
     /// Keys of results that are being computed anew.
     refreshing: RefCell<HashSet<Key>>,
 }
@@ -82,11 +82,11 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
         .catalog
         .borrow()
         .fresh(SystemClock.now(), &edge.settings);
-    let policy = edge.policy().await;
+    let in_force = edge.in_force().await;
     let known = |catalog| Known {
         catalog,
         prefixes: &edge.prefixes,
-        policy: &policy,
+        in_force: &in_force,
         max_body_bytes: edge.settings.max_body_bytes,
     };
     let known_now = known(at_hand.as_deref());
@@ -107,13 +107,14 @@ impl Edge {
         if let Some(edge) = EDGE.with_borrow(Clone::clone) {
             return Ok(edge);
         }
+        let settings = Settings::read()?;
         let edge = Rc::new(Self {
-            settings: Settings::read()?,
             store: EdgeStore::open().await,
             catalog: RefCell::default(),
             prefixes: Prefixes::default(),
-            policy: RefCell::default(),
+            in_force: RefCell::new(documents::Kept::new(settings.authentication)),
             refreshing: RefCell::default(),
+            settings,
         });
         // An instance whose store did not open tries again with its next request.
         if edge.store.is_open() {

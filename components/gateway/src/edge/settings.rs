@@ -20,8 +20,36 @@ pub(super) struct Settings {
     pub(super) max_body_bytes: u64,
     /// How long the host may take.
     pub(super) upstream_timeout: Duration,
+    /// Whether clients need API keys.
+    pub(super) authentication: Authentication,
     /// How long a catalogue is used before the host is asked again.
     pub(super) catalog_lifetime: Duration,
+}
+
+/// Whether clients need API keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authentication {
+    /// Once tenants are stored.
+    Optional,
+    /// Always: without tenants nobody is answered.
+    Required,
+    /// Never: everybody is one tenant.
+    Off,
+}
+
+impl FromStr for Authentication {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            "off" => Ok(Self::Off),
+            other => Err(format!(
+                "{other:?} is none of \"optional\", \"required\", \"off\""
+            )),
+        }
+    }
 }
 
 impl Settings {
@@ -32,6 +60,7 @@ impl Settings {
             cors_allow_origin: read("cors_allow_origin")?,
             max_body_bytes: read("max_body_bytes")?,
             upstream_timeout: Duration::from_millis(read("upstream_timeout_ms")?),
+            authentication: read("authentication")?,
             catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds")?),
         })
     }
@@ -55,6 +84,7 @@ fn misconfigured(name: &str, error: &dyn Display) -> ApiError {
         code: "misconfigured",
         retry_after_ms: None,
         allow: None,
+        challenge: None,
         stored_for: None,
     }
 }

@@ -121,6 +121,7 @@ fn fill(
         created: now,
         left: i64::try_from(lifetimes.fresh.as_secs()).unwrap_or(i64::MAX),
         refresh: false,
+        purged: false,
         is_stored: false,
     });
     let filled = items

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use brink_cache::Purged;
 use brink_cache::entry::Content;
 use brink_cache::freshness::{self, Decision};
 use brink_cache::key::embed_parameters;
@@ -169,10 +170,20 @@ impl Plan {
         if entry.meta.model_digest != self.model.digest {
             return broken;
         }
+        let model = &self.request.model;
+        let purged = self.ruling.purged(&distinct.key, &entry.meta, model);
+        if purged == Some(Purged::Absent) {
+            return Ok(Err(Lack {
+                purged: true,
+                ..Lack::of(Outcome::Miss)
+            }));
+        }
         match &entry.meta.content {
             Content::EmbeddingF32 if vector::is_valid(&entry.body, self.model.dimensions) => {
-                Ok(self.judge_vector(entry, now))
+                Ok(self.judge_vector(entry, purged, now))
             }
+            // To compute an item once more costs little beside explaining a purged error.
+            Content::Media(_) if purged.is_some() => Ok(Err(Lack::of(Outcome::Stale))),
             Content::Media(media) if media == FAULT_MEDIA => match message::decode(&entry.body) {
                 Ok(fault) => self.judge_fault(distinct, &entry, fault, now),
                 Err(_) => broken,
@@ -181,24 +192,42 @@ impl Plan {
         }
     }
 
-    fn judge_vector(&self, entry: Entry, now: UnixSeconds) -> Result<Hit, Lack> {
+    fn judge_vector(
+        &self,
+        entry: Entry,
+        purged: Option<Purged>,
+        now: UnixSeconds,
+    ) -> Result<Hit, Lack> {
         let age = entry.age(now);
         let lifetimes = entry.meta.lifetimes.at_most(self.ruling.lifetimes());
+        let decision = match purged {
+            Some(purged) => purged.decide(age, lifetimes, now),
+            None => freshness::decide(age, lifetimes),
+        };
         let hit = Hit {
-            left: left(lifetimes.fresh, age),
+            left: match purged {
+                Some(_) => left(lifetimes.fresh, age).min(-1),
+                None => left(lifetimes.fresh, age),
+            },
             age,
             created: entry.meta.created,
             tokens: entry.meta.tokens,
-            refresh: freshness::decide(age, lifetimes) == Decision::StaleWhileRevalidate,
+            refresh: decision == Decision::StaleWhileRevalidate,
+            purged: purged.is_some(),
             vector: entry.body,
             is_stored: true,
         };
-        if self.control.accepts(age, lifetimes) {
+        // A purge makes an entry stale before its time: what the request says of stale ones holds.
+        let accepted = self.control.accepts(age, lifetimes)
+            && (purged.is_none() || decision == Decision::StaleWhileRevalidate);
+        if accepted {
             return Ok(hit);
         }
-        let on_error = self.control.accepts_on_error(age, lifetimes);
+        let on_error =
+            decision <= Decision::StaleIfError && self.control.accepts_on_error(age, lifetimes);
         Err(Lack {
             outcome: Outcome::Stale,
+            purged: purged.is_some(),
             on_error: on_error.then(|| Box::new(hit)),
         })
     }
@@ -282,6 +311,8 @@ pub(super) struct Hit {
     pub(super) left: i64,
     /// Whether it is to be computed anew in the background.
     pub(super) refresh: bool,
+    /// Whether it was purged softly, so that the host's copy is no good either.
+    pub(super) purged: bool,
     /// Whether it comes from the store, and has an age.
     pub(super) is_stored: bool,
 }
@@ -290,6 +321,8 @@ pub(super) struct Hit {
 #[derive(Clone, Debug)]
 pub(super) struct Lack {
     pub(super) outcome: Outcome,
+    /// Whether there was one that was purged, so that the host's copy is no good either.
+    pub(super) purged: bool,
     /// A stale result that may answer once asking the host has failed.
     pub(super) on_error: Option<Box<Hit>>,
 }
@@ -298,6 +331,7 @@ impl Lack {
     fn of(outcome: Outcome) -> Self {
         Self {
             outcome,
+            purged: false,
             on_error: None,
         }
     }
@@ -365,11 +399,18 @@ impl Resolved {
             model: plan.request.model.clone(),
             digest: plan.model.digest,
             truncate: plan.request.truncate,
-            look_up: plan.may_look_up(),
+            look_up: plan.may_look_up() && !self.has_purged(),
             store: plan.may_store(),
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u32::MAX),
             inputs: inputs.collect(),
         }
+    }
+
+    fn has_purged(&self) -> bool {
+        self.items.iter().any(|item| match item {
+            Ok(hit) => hit.purged,
+            Err(lack) => lack.purged,
+        })
     }
 
     /// The request's directives.

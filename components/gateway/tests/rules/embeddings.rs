@@ -203,7 +203,7 @@ fn only_complete_hits_are_answered_at_once() {
         let known = Known {
             catalog,
             prefixes: &Prefixes::default(),
-            policy: &std::sync::Arc::default(),
+            in_force: &std::sync::Arc::default(),
             max_body_bytes: 100,
         };
         let head = Head::parse(head.as_bytes()).unwrap();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::key::Task;
-use brink_cache::{Key, ModelDigest, Outcome, Policy, UnixSeconds};
+use brink_cache::{Key, Marks, ModelDigest, Outcome, Policy, UnixSeconds};
 use brink_gateway::embeddings::{Answer, Fetched, Prefixes, Stored};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
-use brink_gateway::ruling::InForce;
+use brink_gateway::ruling::{InForce, KnownMarks, Tenancy};
 use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ pub(crate) fn pending_under(
     let known = Known {
         catalog: Some(&catalog()),
         prefixes: &Prefixes::default(),
-        policy,
+        in_force: policy,
         max_body_bytes: 1_000_000,
     };
     match hit::begin(&head, body.to_string().as_bytes(), known, &At(NOW))? {
@@ -75,7 +75,9 @@ pub(crate) fn pending_under(
 /// A policy of one rule with these keys.
 pub(crate) fn policy(rule: &str) -> Arc<InForce> {
     let source = format!("version = 1\n[[rule]]\nname = \"test\"\n{rule}\n");
-    Arc::new(InForce::new(Policy::parse(&source).unwrap()))
+    let policy = Policy::parse(&source).unwrap();
+    let marks = KnownMarks::Marks(Marks::default());
+    Arc::new(InForce::new(policy, marks, Tenancy::Open))
 }
 
 /// A request to a store that gives the same for every key.

@@ -1,0 +1,122 @@
+//! What operators have decided: the policy, the purge marks and the tenants, read from the key-value
+//! store, again once a second, so that a change reaches every instance within a second and needs
+//! no restart.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use brink_cache::{Marks, Policy, Tenants, UnixSeconds, policy, purge, tenant};
+use bytes::Bytes;
+
+use super::settings::Authentication;
+use super::{Edge, SystemClock};
+use crate::embeddings::Fetched;
+use crate::hit::Clock;
+use crate::ruling::{InForce, KnownMarks, Tenancy};
+
+/// The documents, by their keys in the store.
+pub(super) const DOCUMENTS: [&str; 3] = [policy::STORE_KEY, purge::STORE_KEY, tenant::STORE_KEY];
+
+/// What this instance knows.
+pub(super) struct Kept {
+    in_force: Arc<InForce>,
+    /// The documents that it was made of, in order; `None` for one that is not there.
+    documents: [Option<Bytes>; DOCUMENTS.len()],
+    read: Option<UnixSeconds>,
+    authentication: Authentication,
+}
+
+impl Kept {
+    pub(super) fn new(authentication: Authentication) -> Self {
+        let documents = [None, None, None];
+        Self {
+            in_force: Arc::new(in_force(&documents, authentication)),
+            documents,
+            read: None,
+            authentication,
+        }
+    }
+
+    /// Whether the store is to be asked again: in every new second, in either direction, so that a
+    /// clock that is set back delays nothing.
+    pub(super) fn is_due(&self, now: UnixSeconds) -> bool {
+        self.read != Some(now)
+    }
+
+    /// What holds now.
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.clone()
+    }
+
+    /// Takes over what the store has. What it does not answer stays as it was.
+    pub(super) fn take_over(&mut self, stored: [Fetched; DOCUMENTS.len()], now: UnixSeconds) {
+        self.read = Some(now);
+        let mut changed = false;
+        for (known, stored) in self.documents.iter_mut().zip(stored) {
+            let stored = match stored {
+                Fetched::Bytes(bytes) => Some(bytes),
+                Fetched::Absent => None,
+                Fetched::NotAsked | Fetched::Failed => continue,
+            };
+            if *known != stored {
+                *known = stored;
+                changed = true;
+            }
+        }
+        if changed {
+            self.in_force = Arc::new(in_force(&self.documents, self.authentication));
+        }
+    }
+}
+
+/// A document that cannot be read is never taken for one that is not there: whoever stored it
+/// wanted something else than the default. Then nothing is cached, every entry counts as purged,
+/// nobody is let in.
+fn in_force(
+    [policy, marks, tenants]: &[Option<Bytes>; DOCUMENTS.len()],
+    authentication: Authentication,
+) -> InForce {
+    let policy = policy.as_ref().map_or_else(Policy::default, |bytes| {
+        Policy::decode(bytes).unwrap_or_else(|error| {
+            eprintln!("nothing is cached, because the stored policy cannot be used: {error}");
+            Policy::nothing()
+        })
+    });
+    let marks = match marks.as_ref().map(|bytes| Marks::decode(bytes)) {
+        None => KnownMarks::Marks(Marks::default()),
+        Some(Ok(marks)) => KnownMarks::Marks(marks),
+        Some(Err(error)) => {
+            eprintln!("no stored result is used, because the purge marks cannot be: {error}");
+            KnownMarks::Unreadable
+        }
+    };
+    InForce::new(policy, marks, tenancy(tenants.as_ref(), authentication))
+}
+
+fn tenancy(tenants: Option<&Bytes>, authentication: Authentication) -> Tenancy {
+    match (authentication, tenants) {
+        (Authentication::Off, _) | (Authentication::Optional, None) => Tenancy::Open,
+        (Authentication::Required, None) => Tenancy::Closed,
+        (_, Some(bytes)) => match Tenants::decode(bytes) {
+            Ok(tenants) => Tenancy::Keys(tenants),
+            Err(error) => {
+                eprintln!("nobody is let in, because the stored tenants cannot be used: {error}");
+                Tenancy::Closed
+            }
+        },
+    }
+}
+
+impl Edge {
+    /// What holds for a request that arrives now.
+    pub(super) async fn in_force(self: &Rc<Self>) -> Arc<InForce> {
+        let now = SystemClock.now();
+        if self.in_force.borrow().is_due(now) {
+            let stored = self.store.get_all(DOCUMENTS.map(str::to_owned)).await;
+            if let Ok(stored) = stored.try_into() {
+                self.in_force.borrow_mut().take_over(stored, now);
+            }
+        }
+        self.in_force.borrow().in_force()
+    }
+}
