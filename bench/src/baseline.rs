@@ -80,7 +80,12 @@ async fn embeddings(
     request: HttpRequest<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let head = Head::new(parts.method.as_str(), parts.uri.path(), &parts.headers);
+    let head = Head::new(
+        parts.method.as_str(),
+        parts.uri.path(),
+        None,
+        &parts.headers,
+    );
     let reply = match body.collect().await {
         Ok(body) => answer(&native, &head, &body.to_bytes()),
         Err(_) => Err(ApiError::body_broken()),

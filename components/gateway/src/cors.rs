@@ -24,7 +24,10 @@ pub fn preflight(request: &Head<'_>) -> Reply {
         .unwrap_or("authorization, content-type");
     Reply::empty(StatusCode::NO_CONTENT)
         .with("access-control-allow-headers", wanted.to_owned())
-        .with("access-control-allow-methods", "GET, HEAD, POST, OPTIONS")
+        .with(
+            "access-control-allow-methods",
+            "GET, HEAD, POST, QUERY, OPTIONS",
+        )
         .with("access-control-max-age", MAX_AGE_SECONDS.to_string())
 }
 

@@ -92,6 +92,28 @@ impl ApiError {
         }
     }
 
+    /// 400: a QUERY that does not say what its content is.
+    pub fn no_content_type() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "content_type_missing",
+            "QUERY needs the header content-type; allowed: application/json",
+        )
+    }
+
+    /// 415: a QUERY with content of another kind.
+    pub fn wrong_content_type(media: &str) -> Self {
+        let message = format!(
+            "the content-type is {}; allowed: application/json",
+            shorten(media)
+        );
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content_type_not_allowed",
+            message,
+        )
+    }
+
     /// 401: an API key is needed (RFC 9110 §15.5.2).
     pub fn unauthenticated(error: AuthError) -> Self {
         Self {

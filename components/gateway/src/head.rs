@@ -9,19 +9,27 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// The path, without the query.
     pub path: &'a str,
+    /// The query, without its question mark.
+    pub query: Option<&'a str>,
     /// Header names in lower case, and values. Requests have a dozen: a list beats a map.
     fields: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Head<'a> {
     /// The head of a request that came through `wasi:http`.
-    pub fn new(method: &'a str, path: &'a str, headers: &'a HeaderMap) -> Self {
+    pub fn new(
+        method: &'a str,
+        path: &'a str,
+        query: Option<&'a str>,
+        headers: &'a HeaderMap,
+    ) -> Self {
         let fields = headers
             .iter()
             .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         Self {
             method,
             path,
+            query,
             fields: fields.collect(),
         }
     }
@@ -30,7 +38,10 @@ impl<'a> Head<'a> {
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut lines = Lines(Some(bytes));
         let (method, target) = std::str::from_utf8(lines.next()?).ok()?.split_once(' ')?;
-        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
         let mut fields = Vec::with_capacity(16);
         for line in lines {
             let colon = memchr::memchr(b':', line)?;
@@ -39,6 +50,7 @@ impl<'a> Head<'a> {
         Some(Self {
             method,
             path,
+            query,
             fields,
         })
     }
@@ -88,7 +100,10 @@ mod tests {
         headers.append("cache-control", HeaderValue::from_static(""));
         let wire = b"POST /v1/embeddings?a=b\nhost: edge.example\ncache-control: no-cache\ncache-control: ";
         let parsed = Head::parse(wire).unwrap();
-        assert_eq!(parsed, Head::new("POST", "/v1/embeddings", &headers));
+        assert_eq!(
+            parsed,
+            Head::new("POST", "/v1/embeddings", Some("a=b"), &headers)
+        );
         assert_eq!(parsed.get("host"), Some("edge.example"));
         assert_eq!(parsed.get_all("cache-control").count(), 2);
         assert_eq!(parsed.get("missing"), None);

@@ -25,7 +25,7 @@ use crate::embeddings::{
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::reply::Reply;
-use crate::route::Route;
+use crate::route::{Route, Verb};
 use crate::ruling::{Asked, InForce, Ruling};
 use crate::{cors, models};
 
@@ -134,7 +134,7 @@ pub fn begin(
     let route = Route::find(head.method, head.path)?;
     match (route, known.catalog) {
         (Route::Preflight, _) => Ok(Begun::Answered(cors::preflight(head))),
-        (Route::Embeddings, catalog) => embeddings(head, body, known, catalog, clock),
+        (Route::Embeddings(verb), _) => embeddings(verb, head, body, known, clock),
         (_, None) => Ok(Begun::CatalogNeeded),
         (route, Some(catalog)) => {
             known.in_force.tenant(head.get("authorization"))?;
@@ -147,10 +147,10 @@ pub fn begin(
 }
 
 fn embeddings(
+    verb: Verb,
     head: &Head<'_>,
     body: &[u8],
     known: Known<'_>,
-    catalog: Option<&Catalog>,
     clock: &impl Clock,
 ) -> Result<Begun, ApiError> {
     let since = clock.monotonic();
@@ -159,14 +159,25 @@ fn embeddings(
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
     let tenant = known.in_force.tenant(head.get("authorization"))?;
-    let request = Request::parse(body)?;
-    let Some(catalog) = catalog else {
+    let request = match verb {
+        Verb::Get => Request::from_query(head.query.unwrap_or_default())?,
+        Verb::Query => {
+            check_content_type(head)?;
+            Request::parse(body)?
+        }
+        // Clients of OpenAI's API are not all careful with the field.
+        Verb::Post => Request::parse(body)?,
+    };
+    let Some(catalog) = known.catalog else {
         return Ok(Begun::CatalogNeeded);
     };
     let asked = Asked {
-        method: "POST",
+        method: verb.method(),
         route: "/v1/embeddings",
         tenant,
+        if_none_match: (verb != Verb::Post)
+            .then(|| head.get("if-none-match").map(str::to_owned))
+            .flatten(),
     };
     let ruling = Ruling::new(known.in_force, asked, &request.model);
     let planned = Planned {
@@ -177,6 +188,18 @@ fn embeddings(
     let mut pending = planned.bind(catalog, known.prefixes, clock)?;
     pending.timing.key = pending.since.saturating_sub(since);
     Ok(Begun::Pending(Box::new(pending)))
+}
+
+/// RFC 10008 §2: without a media type that is right, the content of a QUERY means nothing.
+fn check_content_type(head: &Head<'_>) -> Result<(), ApiError> {
+    let value = head
+        .get("content-type")
+        .ok_or_else(ApiError::no_content_type)?;
+    let media = value.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::wrong_content_type(media))
 }
 
 /// All `Cache-Control` fields of a request count (RFC 9110 §5.3).

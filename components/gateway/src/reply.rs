@@ -70,8 +70,9 @@ impl Reply {
     /// Adds what every answer carries: its length, the request's id, and what a page of
     /// another origin may read. For HEAD the body is dropped and its length kept (RFC 9110 §9.3.2).
     pub fn finish(mut self, exchange: &Exchange) -> Self {
-        // RFC 9110 §8.6: no Content-Length in a 204.
-        if self.status != StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6: no Content-Length in a 204, and in a 304 that of the answer that is not sent.
+        let is_bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
+        if !is_bodiless {
             let length = itoa::Buffer::new().format(self.body.len()).to_owned();
             self = self.with("content-length", length);
         }
@@ -84,10 +85,23 @@ impl Reply {
                 .with("access-control-allow-origin", origin.clone())
                 .with("access-control-expose-headers", cors::EXPOSED);
             if origin != "*" {
-                self = self.with("vary", "origin");
+                self = self.vary("origin");
             }
         }
         self
+    }
+
+    /// Adds a name to the one `Vary` field.
+    pub fn vary(mut self, name: &'static str) -> Self {
+        match self.headers.iter_mut().find(|(own, _)| *own == "vary") {
+            Some((_, value)) => {
+                let list = value.to_mut();
+                list.push_str(", ");
+                list.push_str(name);
+                self
+            }
+            None => self.with("vary", name),
+        }
     }
 
     /// The headers as a map, for hosts that want one.

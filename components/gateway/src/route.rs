@@ -5,14 +5,44 @@ use crate::error::ApiError;
 /// A route and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `POST /v1/embeddings`
-    Embeddings,
+    /// `/v1/embeddings`
+    Embeddings(Verb),
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
     Model(String),
     /// `OPTIONS` of any route: a CORS preflight.
     Preflight,
+}
+
+/// How embeddings are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// As OpenAI defines it.
+    Post,
+    /// The same with a body, but safe: caches may store the answer (RFC 10008).
+    Query,
+    /// The same in the query of the URL, for GET and HEAD.
+    Get,
+}
+
+impl Verb {
+    fn of(method: &str) -> Self {
+        match method {
+            "QUERY" => Self::Query,
+            "GET" | "HEAD" => Self::Get,
+            _ => Self::Post,
+        }
+    }
+
+    /// The method that the policy is asked about.
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Query => "QUERY",
+            Self::Get => "GET",
+        }
+    }
 }
 
 /// Longest model name in a path, in bytes; longer ones cannot exist.
@@ -22,7 +52,10 @@ impl Route {
     /// Finds the route, or says what is wrong: 404 for the path, 405 for the method.
     pub fn find(method: &str, path: &str) -> Result<Self, ApiError> {
         let (route, allow) = match path {
-            "/v1/embeddings" => (Self::Embeddings, "POST, OPTIONS"),
+            "/v1/embeddings" => (
+                Self::Embeddings(Verb::of(method)),
+                "GET, HEAD, POST, QUERY, OPTIONS",
+            ),
             "/v1/models" => (Self::Models, "GET, HEAD, OPTIONS"),
             _ => match path.strip_prefix("/v1/models/") {
                 Some(name) if !name.is_empty() && name.len() <= MAX_MODEL_NAME => {
@@ -69,9 +102,17 @@ mod tests {
             let found = Route::find(method, path).map_err(|error| error.status.as_u16());
             assert_eq!(found, expected, "{method} {path}");
         };
-        check("POST", "/v1/embeddings", Ok(Route::Embeddings));
+        for (method, verb) in [
+            ("POST", Verb::Post),
+            ("QUERY", Verb::Query),
+            ("GET", Verb::Get),
+            ("HEAD", Verb::Get),
+        ] {
+            check(method, "/v1/embeddings", Ok(Route::Embeddings(verb)));
+        }
         check("OPTIONS", "/v1/embeddings", Ok(Route::Preflight));
-        check("GET", "/v1/embeddings", Err(405));
+        check("PUT", "/v1/embeddings", Err(405));
+        check("query", "/v1/embeddings", Err(405));
         check("POST", "/v1/embeddings/", Err(404));
         check("GET", "/v1/models", Ok(Route::Models));
         check("HEAD", "/v1/models", Ok(Route::Models));
@@ -100,7 +141,7 @@ mod tests {
     #[test]
     fn wrong_method_names_the_right_ones() {
         let error = Route::find("PUT", "/v1/embeddings").unwrap_err();
-        assert_eq!(error.allow, Some("POST, OPTIONS"));
+        assert_eq!(error.allow, Some("GET, HEAD, POST, QUERY, OPTIONS"));
         assert!(error.message.contains("PUT") && error.message.contains("POST"));
     }
 }

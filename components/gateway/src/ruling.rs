@@ -60,6 +60,8 @@ pub struct Asked {
     pub route: &'static str,
     /// Who asks.
     pub tenant: Arc<str>,
+    /// `If-None-Match`, where it means something: for the safe methods.
+    pub if_none_match: Option<String>,
 }
 
 /// The task of all that is ruled on here.
@@ -161,6 +163,17 @@ impl Ruling {
             .is_some_and(|storing| storing.sharing == Sharing::Public)
     }
 
+    /// Whether other caches may store the answer: not that to a POST (RFC 9110 §9.3.3 allows it only
+    /// with a form that answers no later POST).
+    pub fn is_safe(&self) -> bool {
+        self.asked.method != "POST"
+    }
+
+    /// `If-None-Match`, for the safe methods.
+    pub fn if_none_match(&self) -> Option<&str> {
+        self.asked.if_none_match.as_deref()
+    }
+
     /// Limits of what entries may claim: a shorter lifetime holds at once for all of them.
     pub fn lifetimes(&self) -> Lifetimes {
         self.storing()
@@ -219,6 +232,7 @@ mod tests {
             method: "POST",
             route: "/v1/embeddings",
             tenant: tenant.into(),
+            if_none_match: None,
         };
         let marks = KnownMarks::Marks(Marks::default());
         let in_force = InForce::new(policy, marks, Tenancy::Open);

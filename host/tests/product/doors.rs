@@ -81,7 +81,10 @@ fn body() -> impl Strategy<Value = String> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    const HEADERS: [(&str, &str); 7] = [
+    const HEADERS: [(&str, &str); 10] = [
+        ("content-type", "application/json"),
+        ("content-type", "text/plain"),
+        ("if-none-match", "*"),
         ("cache-control", "no-cache"),
         ("cache-control", "max-age=1000"),
         ("cache-control", "only-if-cached"),
@@ -93,6 +96,13 @@ fn case() -> impl Strategy<Value = Case> {
     let target = prop_oneof![
         12 => Just(("POST", "/v1/embeddings")),
         1 => Just(("POST", "/v1/embeddings?a=b")),
+        3 => Just(("QUERY", "/v1/embeddings")),
+        3 => prop::sample::select(&[
+            ("GET", "/v1/embeddings?model=all-MiniLM-L6-v2&input=text+1"),
+            ("GET", "/v1/embeddings?model=all-MiniLM-L6-v2&input=text%202&input=text+1&encoding_format=base64"),
+            ("HEAD", "/v1/embeddings?model=all-MiniLM-L6-v2&input=text+1"),
+            ("GET", "/v1/embeddings?model=all-MiniLM-L6-v2&input=text+1&input=%ff"),
+        ][..]),
         1 => prop::sample::select(&[
             ("GET", "/v1/embeddings"),
             ("OPTIONS", "/v1/embeddings"),
@@ -103,7 +113,7 @@ fn case() -> impl Strategy<Value = Case> {
             ("GET", "/nowhere"),
         ][..]),
     ];
-    let headers = prop::sample::subsequence(&HEADERS[..], 0..3);
+    let headers = prop::sample::subsequence(&HEADERS[..], 0..4);
     (target, headers, body()).prop_map(|((method, path), mut headers, body)| {
         // Ids that the server makes up differ.
         headers.retain(|(name, _)| *name != "x-request-id");

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use http::Request;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -122,6 +124,38 @@ async fn token_arrays_base64_and_dimensions_agree_with_text() {
     assert!((cosine(&short[0], &text.vectors()[0][..32]) - 1.0).abs() < 1e-6);
     let length: f64 = short[0].iter().map(|x| x * x).sum();
     assert!((length - 1.0).abs() < 1e-5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_that_are_not_ours_can_keep_and_revalidate_answers() {
+    let product = Product::start().await;
+    let mut client = product.client().await;
+    let path = format!("/v1/embeddings?model={MODEL}&input=The+cat+sits+outside");
+    let first = client.get(&path).await;
+    let posted = client.embed("The cat sits outside").await;
+    assert_eq!(first.vectors(), posted.vectors());
+    assert!(
+        first
+            .header("cache-control")
+            .starts_with("private, max-age=")
+    );
+
+    let ask = Request::get(&path).header("if-none-match", first.header("etag"));
+    let again = client
+        .request(ask.body(Bytes::new()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
+    let query = Request::builder().method("QUERY").uri("/v1/embeddings");
+    let query = query.header("content-type", "application/json");
+    let body = json!({"model": MODEL, "input": "The cat sits outside"}).to_string();
+    let queried = client
+        .request(query.body(body.into()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(queried.vectors(), first.vectors());
+    assert_eq!(queried.header("etag"), first.header("etag"));
+    assert_eq!(product.computed().await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,10 @@ fn bad_requests() -> Vec<Refused> {
         ("POST", "/v1/embeddings", with("model", json!("no")), 404, "no"),
         ("POST", "/v1/embeddings", with("encoding_format", json!("hex")), 400, "encoding_format"),
         ("POST", "/v1/embeddings", with("dimensions", json!(385)), 400, "384"),
-        ("GET", "/v1/embeddings", String::new(), 405, "POST"),
+        ("PUT", "/v1/embeddings", String::new(), 405, "QUERY"),
+        ("GET", "/v1/embeddings", String::new(), 400, "input"),
+        ("GET", "/v1/embeddings?input=a&model=x&stream=1", String::new(), 400, "stream"),
+        ("QUERY", "/v1/embeddings", body(json!("a")), 400, "content-type"),
         ("GET", "/nowhere", String::new(), 404, "/nowhere"),
     ]
 }

@@ -27,7 +27,7 @@ use crate::error::ApiError;
 use crate::head::Head;
 use crate::hit::{self, Begun, Clock, Known};
 use crate::reply::{Exchange, Reply};
-use crate::route::Route;
+use crate::route::{Route, Verb};
 use settings::Settings;
 use store::EdgeStore;
 
@@ -45,7 +45,12 @@ struct Edge {
 #[http_service]
 async fn gateway(request: Request) -> impl IntoResponse {
     let (parts, body) = request.into_parts();
-    let head = Head::new(parts.method.as_str(), parts.uri.path(), &parts.headers);
+    let head = Head::new(
+        parts.method.as_str(),
+        parts.uri.path(),
+        parts.uri.query(),
+        &parts.headers,
+    );
     let edge = Edge::of_this_instance().await;
     let allowed_origins = edge
         .as_ref()
@@ -65,7 +70,9 @@ async fn answer(
     id: &str,
 ) -> Result<Reply, ApiError> {
     let body = match Route::find(head.method, head.path)? {
-        Route::Embeddings => body::read_request(body, head, edge.settings.max_body_bytes).await?,
+        Route::Embeddings(Verb::Post | Verb::Query) => {
+            body::read_request(body, head, edge.settings.max_body_bytes).await?
+        }
         _ => Bytes::new(),
     };
     match begin(&edge, head, &body).await? {

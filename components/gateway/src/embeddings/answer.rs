@@ -9,6 +9,7 @@ use brink_protocol::{EmbedAnswer, EmbeddedItem, Fault, Timings, message};
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::for_caches;
 use super::plan::{FAULT_MEDIA, Hit, Lack, Plan, Refresh, Resolved};
 use super::vector;
 use crate::error::ApiError;
@@ -225,7 +226,12 @@ impl Report {
             }
         }
         let (counts, timings) = self.host.unzip();
-        let reply = Reply::json(StatusCode::OK, body(plan, hits))
+        let reply = if plan.ruling.is_safe() {
+            for_caches::reply(plan, hits)
+        } else {
+            Reply::json(StatusCode::OK, body(plan, hits))
+        };
+        let reply = reply
             .with(CACHE_STATUS, cache_status(&self.edge, counts.as_ref()))
             .with(BRINK_ITEMS, items(&self.outcomes))
             .with(BRINK_POLICY, plan.ruling.label().to_owned())
@@ -240,7 +246,7 @@ impl Report {
 
 /// OpenAI's list of embeddings. Written by hand, because the vectors are most of it and go
 /// straight from their bytes into the answer.
-fn body(plan: &Plan, hits: &[Hit]) -> Bytes {
+pub(super) fn body(plan: &Plan, hits: &[Hit]) -> Bytes {
     let format = plan.request.encoding_format;
     let dimensions = plan.request.dimensions.unwrap_or(plan.model.dimensions) as usize;
     let model = &plan.request.model;

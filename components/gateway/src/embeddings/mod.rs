@@ -1,9 +1,11 @@
 //! `POST /v1/embeddings`: from a body to per-item keys, and from entries to an answer.
 
 mod answer;
+mod for_caches;
 mod input;
 mod plan;
 mod prefixes;
+mod query;
 mod request;
 mod vector;
 

@@ -5,6 +5,7 @@ use brink_protocol::{Input, ModelInfo};
 use serde::Deserialize;
 
 use super::input::Inputs;
+use super::query;
 use crate::error::{ApiError, shorten};
 
 /// How vectors are written into the answer.
@@ -35,17 +36,16 @@ pub struct Request {
 
 /// The body as written. An unknown member is an error, as in OpenAI's API: a parameter that
 /// is ignored silently gives wrong results.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawRequest {
-    input: Option<Inputs>,
-    model: Option<String>,
-    encoding_format: Option<String>,
-    dimensions: Option<u64>,
-    truncate: Option<bool>,
+pub(super) struct RawRequest {
+    pub(super) input: Option<Inputs>,
+    pub(super) model: Option<String>,
+    pub(super) encoding_format: Option<String>,
+    pub(super) dimensions: Option<u64>,
+    pub(super) truncate: Option<bool>,
     /// Read so that it is checked, and ignored: it cannot change the result.
-    #[expect(dead_code, reason = "accepted and ignored on purpose")]
-    user: Option<String>,
+    pub(super) user: Option<String>,
 }
 
 impl Request {
@@ -57,7 +57,15 @@ impl Request {
                 "the body is an array; it must be an object",
             ));
         }
-        let raw: RawRequest = serde_json::from_slice(body).map_err(|_| explain(body))?;
+        Self::check(serde_json::from_slice(body).map_err(|_| explain(body))?)
+    }
+
+    /// Reads the query of a URL: the members of the body, `input` once for each text.
+    pub fn from_query(query: &str) -> Result<Self, ApiError> {
+        Self::check(query::read(query)?)
+    }
+
+    fn check(raw: RawRequest) -> Result<Self, ApiError> {
         let inputs = raw
             .input
             .ok_or_else(|| ApiError::invalid("input", "the member input is missing"))?

@@ -7,4 +7,5 @@
 
 mod embeddings;
 mod policy;
+mod safe_methods;
 mod world;

@@ -1,0 +1,82 @@
+//! Answers to GET, HEAD and QUERY, which browsers and CDNs may keep: with a validator and a lifetime.
+
+use std::fmt::Write;
+
+use brink_cache::http::{EntityTag, IfNoneMatch};
+use http::StatusCode;
+
+use super::answer::body;
+use super::plan::{Hit, Plan};
+use super::request::EncodingFormat;
+use crate::reply::Reply;
+
+/// The answer, or 304 if the client has it (RFC 9110 §13.1.2).
+pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Reply {
+    let tag = tag(plan, hits);
+    let own = EntityTag {
+        is_weak: true,
+        opaque: &tag,
+    };
+    let has = plan
+        .ruling
+        .if_none_match()
+        .and_then(IfNoneMatch::parse)
+        .is_some_and(|given| given.has(Some(&own)));
+    let mut reply = if has {
+        Reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        Reply::json(StatusCode::OK, body(plan, hits))
+    };
+    reply = reply.with("etag", format!("W/\"{tag}\""));
+    if !plan.may_store() {
+        return reply.with("cache-control", "no-store");
+    }
+    let lifetimes = lifetimes(plan, hits);
+    if plan.ruling.is_public() {
+        reply
+            .with("cache-control", format!("public, {lifetimes}"))
+            .with("cdn-cache-control", lifetimes)
+    } else {
+        // Another client of the same browser may have another API key.
+        reply
+            .with("cache-control", format!("private, {lifetimes}"))
+            .vary("authorization")
+    }
+}
+
+/// Weak, because a result that is computed anew may differ in its last bits: same inputs, same
+/// entries and same form make the same tag. 128 bits of BLAKE3.
+fn tag(plan: &Plan, hits: &[Hit]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let form: u8 = match plan.request.encoding_format {
+        EncodingFormat::Float => 0,
+        EncodingFormat::Base64 => 1,
+    };
+    hasher.update(&[form]);
+    hasher.update(&plan.request.dimensions.unwrap_or(0).to_le_bytes());
+    for place in &plan.place_of {
+        hasher.update(plan.distinct[*place].key.as_bytes());
+        hasher.update(&hits[*place].created.0.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// `max-age` counts from when the oldest result was computed, as `Age` does (RFC 9111 §4.2).
+fn lifetimes(plan: &Plan, hits: &[Hit]) -> String {
+    let stored = hits.iter().filter(|hit| hit.is_stored);
+    let age = stored.map(|hit| hit.age.as_secs()).max().unwrap_or(0);
+    let left = hits.iter().map(|hit| hit.left).min().unwrap_or(0);
+    let max_age = age.saturating_add_signed(left);
+    let mut value = format!("max-age={max_age}");
+    let rule = plan.ruling.lifetimes();
+    for (name, window) in [
+        ("stale-while-revalidate", rule.stale_while_revalidate),
+        ("stale-if-error", rule.stale_if_error),
+    ] {
+        if !window.is_zero() {
+            write!(value, ", {name}={}", window.as_secs())
+                .expect("a text takes whatever is written to it");
+        }
+    }
+    value
+}

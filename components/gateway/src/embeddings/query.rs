@@ -1,0 +1,123 @@
+//! A request in the query of a URL, so that browsers and CDNs can cache its answer.
+
+use brink_protocol::Input;
+use brink_protocol::limits::MAX_INPUTS;
+use percent_encoding::percent_decode_str;
+
+use super::input::Inputs;
+use super::request::RawRequest;
+use crate::error::{ApiError, shorten};
+
+/// Reads `application/x-www-form-urlencoded` pairs. What repeats, is unknown or is no UTF-8 is an
+/// error: a parameter that is ignored silently gives wrong results.
+pub(super) fn read(query: &str) -> Result<RawRequest, ApiError> {
+    let mut raw = RawRequest::default();
+    let mut inputs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decoded("the query", name)?;
+        let value = decoded(&name, value)?;
+        match name.as_str() {
+            "input" => inputs.push(Input::Text(value)),
+            "model" => once(&mut raw.model, &name, value)?,
+            "encoding_format" => once(&mut raw.encoding_format, &name, value)?,
+            "user" => once(&mut raw.user, &name, value)?,
+            "dimensions" => {
+                let number = number(&name, &value)?;
+                once(&mut raw.dimensions, &name, number)?;
+            }
+            "truncate" => {
+                let flag = flag(&name, &value)?;
+                once(&mut raw.truncate, &name, flag)?;
+            }
+            _ => return Err(unknown(&name)),
+        }
+        if inputs.len() > MAX_INPUTS {
+            let message = format!("input is given more than {MAX_INPUTS} times, the most allowed");
+            return Err(ApiError::invalid("input", message));
+        }
+    }
+    raw.input = (!inputs.is_empty()).then_some(Inputs(inputs));
+    Ok(raw)
+}
+
+fn decoded(param: &str, text: &str) -> Result<String, ApiError> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded.map(Into::into).map_err(|_| {
+        let message = format!("{} is no UTF-8 once it is percent-decoded", shorten(param));
+        ApiError::invalid(param, message)
+    })
+}
+
+fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), ApiError> {
+    if slot.replace(value).is_some() {
+        return Err(ApiError::invalid(name, format!("{name} is given twice")));
+    }
+    Ok(())
+}
+
+fn number(name: &str, value: &str) -> Result<u64, ApiError> {
+    value.parse().map_err(|_| {
+        let message = format!("{name} is {}; a whole number is wanted", shorten(value));
+        ApiError::invalid(name, message)
+    })
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
+    value.parse().map_err(|_| {
+        let message = format!("{name} is {}; allowed: true, false", shorten(value));
+        ApiError::invalid(name, message)
+    })
+}
+
+fn unknown(name: &str) -> ApiError {
+    let message = format!(
+        "unknown parameter {}; allowed: input (once for each text), model, encoding_format, dimensions, truncate, \
+         user",
+        shorten(name)
+    );
+    ApiError::invalid(name, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::request::{EncodingFormat, Request};
+
+    #[test]
+    fn a_query_is_read_as_the_body_would_be() {
+        let query = "input=caf%C3%A9+au%20lait&input=b&model=m&encoding_format=base64&dimensions=2&truncate=true&user=u";
+        let body =
+            br#"{"input": ["caf\u00e9 au lait", "b"], "model": "m", "encoding_format": "base64",
+            "dimensions": 2, "truncate": true, "user": "u"}"#;
+        let request = Request::from_query(query).unwrap();
+        assert_eq!(request, Request::parse(body).unwrap());
+        assert_eq!(request.encoding_format, EncodingFormat::Base64);
+    }
+
+    #[test]
+    fn mistakes_name_the_parameter() {
+        let check = |query: &str, param: &str, part: &str| {
+            let error = Request::from_query(query).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(param), "{query}");
+            assert!(error.message.contains(part), "{}", error.message);
+        };
+        check("", "input", "missing");
+        check("input=a", "model", "missing");
+        check("input=a&model=m&model=n", "model", "twice");
+        check("input=a&model=m&dimensions=x", "dimensions", "x");
+        check("input=a&model=m&truncate=1", "truncate", "true, false");
+        check("input=a&model=m&stream=true", "stream", "unknown");
+        check("input=%ff&model=m", "input", "UTF-8");
+        check("input=&model=m", "input[0]", "empty");
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_without_a_panic(query in ".*") {
+            let _ = Request::from_query(&query);
+        }
+    }
+}
