@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
+use brink_cache::entry::MAX_ENTRY_BYTES;
 use brink_cache::policy::{Action, RequestFacts, Sampling, Sharing, Storing};
 use brink_cache::{
-    EntryMeta, Key, Lifetimes, Marked, Marks, ModelDigest, Policy, Purged, Scope, Tenants,
+    EntryMeta, Key, Lifetimes, Marked, Marks, ModelDigest, Policy, Purged, Scope, Seals, Tenants,
 };
+use bytes::Bytes;
 
 use crate::error::ApiError;
 
@@ -17,6 +19,7 @@ pub struct InForce {
     labels: Vec<String>,
     marks: KnownMarks,
     tenancy: Tenancy,
+    seals: Option<Seals>,
 }
 
 /// What is known about purges.
@@ -82,7 +85,13 @@ impl InForce {
             labels,
             marks,
             tenancy,
+            seals: None,
         }
+    }
+
+    /// Binds entries to their keys with a secret: for stores that others can write.
+    pub fn sealed(self, seals: Option<Seals>) -> Self {
+        Self { seals, ..self }
     }
 
     /// The tenant that asks.
@@ -180,6 +189,28 @@ impl Ruling {
             .map_or(Lifetimes::NONE, |storing| storing.lifetimes)
     }
 
+    /// Stored bytes without their seal; `None` if others wrote, moved or cut them.
+    pub fn open(&self, key: &Key, stored: Bytes) -> Option<Bytes> {
+        match &self.in_force.seals {
+            Some(seals) => seals.open(key, stored).ok(),
+            None => Some(stored),
+        }
+    }
+
+    /// Bytes to store, with a seal where there is a secret; `None` if they are more than the policy or
+    /// a store allows.
+    pub fn seal(&self, key: &Key, entry: Vec<u8>) -> Option<Vec<u8>> {
+        let sealed = match &self.in_force.seals {
+            Some(seals) => seals.seal(key, &entry),
+            None => entry,
+        };
+        let is_accepted = sealed.len() <= MAX_ENTRY_BYTES
+            && self
+                .storing()
+                .is_some_and(|storing| storing.accepts_size(sealed.len()));
+        is_accepted.then_some(sealed)
+    }
+
     /// What purges have left of an entry of this request; `None` for all of it.
     pub fn purged(&self, key: &Key, meta: &EntryMeta, model: &str) -> Option<Purged> {
         let marks = match &self.in_force.marks {
@@ -207,12 +238,6 @@ impl Ruling {
         self.storing()
             .map(|storing| storing.surrogate_keys(&self.asked.facts(model), Some(digest)))
             .unwrap_or_default()
-    }
-
-    /// Whether an entry of so many bytes may be stored.
-    pub fn accepts_size(&self, entry_bytes: usize) -> bool {
-        self.storing()
-            .is_some_and(|storing| storing.accepts_size(entry_bytes))
     }
 
     /// The `brink-policy` field of the answer: which version decided, and by which rule.
@@ -273,7 +298,8 @@ mod tests {
             assert_eq!(ruling.storing(), None);
             assert_eq!(ruling.scope(), Scope::Tenant(tenant.to_owned()));
             assert_eq!(ruling.lifetimes(), Lifetimes::NONE);
-            assert!(!ruling.accepts_size(1));
+            let key = Key::from_hex(&"0".repeat(64)).unwrap();
+            assert_eq!(ruling.seal(&key, vec![1]), None);
             assert!(ruling.label().ends_with(label));
         }
     }

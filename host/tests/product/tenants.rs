@@ -180,3 +180,28 @@ async fn marks_that_cannot_be_read_let_no_stored_result_through() {
         "miss=1"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_others_moved_never_answers() {
+    let store = Arc::new(MemoryStore::new(64 << 20));
+    let secret = "5".repeat(64);
+    let product = Product::with(Some(store.clone()), &[("seal_keys", &secret)], &[]).await;
+    let mut client = product.client().await;
+    warm(&mut client, None, "a").await;
+    let right = ask(&mut client, None, "a", "").await.vectors();
+    let key_of_a = results(&store).pop().unwrap();
+    warm(&mut client, None, "b").await;
+    let key_of_b = results(&store).into_iter().find(|key| *key != key_of_a);
+    let of_b = store.get(&key_of_b.unwrap()).unwrap().unwrap();
+    store.set(&key_of_a, of_b).unwrap();
+
+    let reply = ask(&mut client, None, "a", "").await;
+    assert_eq!(reply.header("brink-items"), "broken=1");
+    assert_eq!(reply.vectors(), right);
+}
+
+/// The keys of stored results.
+fn results(store: &MemoryStore) -> Vec<String> {
+    let keys = store.keys().unwrap().into_iter();
+    keys.filter(|key| key.len() == 64).collect()
+}

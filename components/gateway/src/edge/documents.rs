@@ -5,10 +5,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use brink_cache::{Marks, Policy, Tenants, UnixSeconds, policy, purge, tenant};
+use brink_cache::{Marks, Policy, Seals, Tenants, UnixSeconds, policy, purge, tenant};
 use bytes::Bytes;
 
-use super::settings::Authentication;
+use super::settings::{Authentication, Settings};
 use super::{Edge, SystemClock};
 use crate::embeddings::Fetched;
 use crate::hit::Clock;
@@ -24,16 +24,19 @@ pub(super) struct Kept {
     documents: [Option<Bytes>; DOCUMENTS.len()],
     read: Option<UnixSeconds>,
     authentication: Authentication,
+    seals: Option<Seals>,
 }
 
 impl Kept {
-    pub(super) fn new(authentication: Authentication) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         let documents = [None, None, None];
+        let (authentication, seals) = (settings.authentication, settings.seals.clone());
         Self {
-            in_force: Arc::new(in_force(&documents, authentication)),
+            in_force: Arc::new(in_force(&documents, authentication).sealed(seals.clone())),
             documents,
             read: None,
             authentication,
+            seals,
         }
     }
 
@@ -64,7 +67,8 @@ impl Kept {
             }
         }
         if changed {
-            self.in_force = Arc::new(in_force(&self.documents, self.authentication));
+            let in_force = in_force(&self.documents, self.authentication);
+            self.in_force = Arc::new(in_force.sealed(self.seals.clone()));
         }
     }
 }

@@ -73,7 +73,7 @@ impl Fast {
             store: FastStore::open()?,
             catalog: Kept::default(),
             prefixes: Prefixes::default(),
-            in_force: documents::Kept::new(settings.authentication),
+            in_force: documents::Kept::new(&settings),
             settings,
         })
     }

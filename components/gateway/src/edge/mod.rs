@@ -119,7 +119,7 @@ impl Edge {
             store: EdgeStore::open().await,
             catalog: RefCell::default(),
             prefixes: Prefixes::default(),
-            in_force: RefCell::new(documents::Kept::new(settings.authentication)),
+            in_force: RefCell::new(documents::Kept::new(&settings)),
             refreshing: RefCell::default(),
             settings,
         });

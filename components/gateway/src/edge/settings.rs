@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use brink_cache::{SealKey, Seals};
 use http::StatusCode;
 
 use super::bindings::wasi::config::store as variables;
@@ -22,8 +23,26 @@ pub(super) struct Settings {
     pub(super) upstream_timeout: Duration,
     /// Whether clients need API keys.
     pub(super) authentication: Authentication,
+    /// What entries are bound to their keys with, if anything.
+    pub(super) seals: Option<Seals>,
     /// How long a catalogue is used before the host is asked again.
     pub(super) catalog_lifetime: Duration,
+}
+
+/// The secrets, separated by commas; the first one seals, all of them open.
+fn seals(secrets: &str) -> Result<Option<Seals>, ApiError> {
+    let mut keys = secrets
+        .split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+        .map(SealKey::from_hex);
+    let Some(current) = keys.next() else {
+        return Ok(None);
+    };
+    let seals = current.and_then(|current| Seals::new(current, keys.collect::<Result<_, _>>()?));
+    seals
+        .map(Some)
+        .map_err(|error| misconfigured("seal_keys", &error))
 }
 
 /// Whether clients need API keys.
@@ -61,6 +80,7 @@ impl Settings {
             max_body_bytes: read("max_body_bytes")?,
             upstream_timeout: Duration::from_millis(read("upstream_timeout_ms")?),
             authentication: read("authentication")?,
+            seals: seals(&read::<String>("seal_keys")?)?,
             catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds")?),
         })
     }

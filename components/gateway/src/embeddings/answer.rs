@@ -179,10 +179,8 @@ impl Plan {
 
     /// `None` if it is larger than the policy allows.
     fn entry(&self, key: Key, meta: EntryMeta, body: Bytes) -> Option<Stored> {
-        let bytes = Entry { meta, body }.encode();
-        self.ruling
-            .accepts_size(bytes.len())
-            .then_some(Stored { key, bytes })
+        let bytes = self.ruling.seal(&key, Entry { meta, body }.encode())?;
+        Some(Stored { key, bytes })
     }
 
     /// The error to store for one item, if the policy stores errors of its status.

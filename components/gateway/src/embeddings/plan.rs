@@ -162,7 +162,8 @@ impl Plan {
             Fetched::Bytes(bytes) => bytes,
         };
         let broken = Ok(Err(Lack::of(Outcome::Broken)));
-        let Ok(entry) = Entry::decode(bytes) else {
+        let opened = self.ruling.open(&distinct.key, bytes);
+        let Some(Ok(entry)) = opened.map(Entry::decode) else {
             return broken;
         };
         // The key already binds the digest; checking it again costs nothing and catches a store

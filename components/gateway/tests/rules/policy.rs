@@ -1,11 +1,12 @@
 //! What the policy's rules do to requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use brink_cache::{Entry, Scope, UnixSeconds};
+use brink_cache::{Entry, Marks, Policy, Scope, SealKey, Seals, UnixSeconds};
 use brink_gateway::error::ApiError;
-use brink_gateway::hit::Missing;
-use brink_gateway::hit::Settled;
+use brink_gateway::hit::{Missing, Settled};
+use brink_gateway::ruling::{InForce, KnownMarks, Tenancy};
 use brink_protocol::{Fault, FaultCode, Input};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -198,4 +199,34 @@ fn only_the_named_fields_make_the_key() {
     world.policy = policy("fresh = \"1m\"");
     let answer = world.ask(&cut, "", NOW).unwrap();
     assert_eq!(header(&answer, "brink-items"), "miss=1");
+}
+
+#[test]
+fn sealed_entries_are_used_only_under_their_own_key_and_secret() {
+    let sealed = |secret: char| {
+        let secret = SealKey::from_hex(&secret.to_string().repeat(64)).unwrap();
+        let seals = Seals::new(secret, Vec::new()).unwrap();
+        let policy = Policy::parse("version = 1\n[[rule]]\nname = \"a\"\nfresh = \"1m\"").unwrap();
+        let marks = KnownMarks::Marks(Marks::default());
+        Arc::new(InForce::new(policy, marks, Tenancy::Open).sealed(Some(seals)))
+    };
+    let outcome = |world: &mut World, text: &str| {
+        let answer = world.ask(&body(text), "", NOW).unwrap();
+        header(&answer, "brink-items").to_owned()
+    };
+    let mut world = World::default();
+    outcome(&mut world, "1");
+    world.policy = sealed('a');
+    assert_eq!(outcome(&mut world, "1"), "broken=1", "it has no seal");
+    assert_eq!(outcome(&mut world, "1"), "hit=1");
+    assert_eq!(outcome(&mut world, "2"), "miss=1");
+
+    let mut moved: Vec<_> = world.store.values().cloned().collect();
+    moved.reverse();
+    for (bytes, moved) in world.store.values_mut().zip(moved) {
+        *bytes = moved;
+    }
+    assert_eq!(outcome(&mut world, "1"), "broken=1", "it is another's");
+    world.policy = sealed('b');
+    assert_eq!(outcome(&mut world, "1"), "broken=1", "another secret");
 }
