@@ -57,7 +57,7 @@ pub struct Running {
     pub admin_address: SocketAddr,
     settings: Settings,
     service: InferService,
-    guests: Option<GuestHost>,
+    guests: Option<(GuestHost, EdgeSource)>,
     drain: CancellationToken,
     main: JoinHandle<usize>,
     admin: JoinHandle<usize>,
@@ -102,14 +102,14 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
         Some(edge) => Some(open_edge(&settings, edge, &service, &drain).await?),
         None => None,
     };
-    if let Some(guests) = &guests {
+    if let Some((guests, _)) = &guests {
         registry.register_collector(Box::new(GuestMetrics(guests.clone())));
     }
     let admin_drain = CancellationToken::new();
     let pages = Admin::new(registry, service.clone(), drain.clone()).router();
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let main = match &guests {
-        Some(guests) => listen(listener, &settings, http, Guests(guests.clone()), &drain),
+        Some((guests, _)) => listen(listener, &settings, http, Guests(guests.clone()), &drain),
         None => listen(
             listener,
             &settings,
@@ -156,13 +156,28 @@ fn listen(
 }
 
 impl Running {
+    /// Reads the manifest and its components anew and puts them in place of those that run, without
+    /// losing a request. Settings, variables and the store stay as they are.
+    ///
+    /// # Errors
+    /// When they cannot be built; those that run go on.
+    pub async fn reload(&self) -> Result<()> {
+        let Some((guests, source)) = &self.guests else {
+            return Ok(());
+        };
+        let (manifest, parts) = source.read()?;
+        guests.replace(manifest, parts).await?;
+        tracing::info!(manifest = %source.manifest.display(), "the components were replaced");
+        Ok(())
+    }
+
     /// Stops accepting, lets everything that was accepted end, and returns how many connections
     /// were cut off at `server.drain_timeout_ms`.
     pub async fn shut_down(self) -> Result<usize> {
         let deadline = Instant::now() + self.settings.server.connections.drain_timeout;
         self.drain.cancel();
         let cut = self.main.await.context("the listener's task ended early")?;
-        if let Some(guests) = &self.guests {
+        if let Some((guests, _)) = &self.guests {
             guests.quiesce(deadline).await;
         }
         self.service.shutdown(deadline).await;
@@ -223,57 +238,74 @@ fn model_folders(models: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// What an edge is built from, again and again.
+struct EdgeSource {
+    manifest: PathBuf,
+    variables: BTreeMap<String, String>,
+    store: Arc<dyn KeyValue>,
+    service: InferService,
+    settings: Settings,
+}
+
+impl EdgeSource {
+    fn read(&self) -> Result<(Manifest, GuestParts)> {
+        // Beyond loopback, API keys are required unless somebody has said otherwise.
+        let is_exposed = !self.settings.server.listen.ip().is_loopback();
+        let environment = |name: &str| {
+            let required = is_exposed && name == "SPIN_VARIABLE_AUTHENTICATION";
+            let default = required.then(|| "required".to_owned());
+            std::env::var(name).ok().or(default)
+        };
+        let overrides = Overrides {
+            variables: &self.variables,
+            env: &environment,
+        };
+        let manifest = Manifest::load(&self.manifest, &overrides)?;
+        let upstream = LocalUpstream::new(
+            self.settings.server.inference_listen.to_string(),
+            tower::ServiceExt::map_request(
+                api::router(self.service.clone()),
+                |request: http::Request<_>| request.map(axum::body::Body::new),
+            ),
+        );
+        let parts = GuestParts {
+            config: self.settings.guest.clone(),
+            folder: self.manifest.parent().unwrap_or(Path::new("")).to_owned(),
+            stores: Stores::new().with("default", self.store.clone()),
+            upstreams: vec![upstream],
+        };
+        Ok((manifest, parts))
+    }
+}
+
 async fn open_edge(
     settings: &Settings,
     edge: Edge,
     service: &InferService,
     drain: &CancellationToken,
-) -> Result<GuestHost> {
-    // Beyond loopback, API keys are required unless somebody has said otherwise.
-    let is_exposed = !settings.server.listen.ip().is_loopback();
-    let environment = |name: &str| {
-        let required = is_exposed && name == "SPIN_VARIABLE_AUTHENTICATION";
-        let default = required.then(|| "required".to_owned());
-        std::env::var(name).ok().or(default)
+) -> Result<(GuestHost, EdgeSource)> {
+    let in_memory = || Arc::new(MemoryStore::new(settings.key_value_bytes)) as Arc<dyn KeyValue>;
+    let source = EdgeSource {
+        manifest: edge.manifest,
+        variables: edge.variables,
+        store: edge.store.unwrap_or_else(in_memory),
+        service: service.clone(),
+        settings: settings.clone(),
     };
-    let overrides = Overrides {
-        variables: &edge.variables,
-        env: &environment,
-    };
-    let manifest = Manifest::load(&edge.manifest, &overrides)?;
-    let folder = edge.manifest.parent().unwrap_or(Path::new("")).to_owned();
-    let store = edge
-        .store
-        .unwrap_or_else(|| Arc::new(MemoryStore::new(settings.key_value_bytes)));
+    let (manifest, parts) = source.read()?;
     let documents = [
         (Document::Policy, &edge.policy),
         (Document::Tenants, &edge.tenants),
     ];
     for (document, file) in documents {
         if let Some(file) = file {
-            let follower = Follower::start(document, file, store.clone())?;
+            let follower = Follower::start(document, file, source.store.clone())?;
             tokio::spawn(follower.follow(drain.clone()));
         }
     }
-    let inference = settings.server.inference_listen;
-    let upstreams = vec![LocalUpstream::new(
-        inference.to_string(),
-        tower::ServiceExt::map_request(
-            api::router(service.clone()),
-            |request: http::Request<_>| request.map(axum::body::Body::new),
-        ),
-    )];
-    let parts = GuestParts {
-        config: settings.guest.clone(),
-        folder,
-        stores: Stores::new().with("default", store),
-        upstreams,
-    };
-    let guests = GuestHost::build(manifest, parts).await;
-    guests.with_context(|| {
-        format!(
-            "the application in {} does not start",
-            edge.manifest.display()
-        )
-    })
+    let guests = GuestHost::build(manifest, parts).await.with_context(|| {
+        let manifest = source.manifest.display();
+        format!("the application in {manifest} does not start")
+    })?;
+    Ok((guests, source))
 }

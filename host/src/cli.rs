@@ -31,7 +31,8 @@ Examples:
   brink policy explain request.json          tells what the policy does with a request, without sending it
 
 Every setting is in brink.example.toml. A signal (SIGTERM, SIGINT) drains: what was accepted is
-answered; a second one ends at once. The log goes to standard error; RUST_LOG overrides its level.";
+answered; a second one ends at once. SIGHUP reads the manifest and its components anew and loses no
+request. The log goes to standard error; RUST_LOG overrides its level.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

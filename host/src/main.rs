@@ -53,7 +53,7 @@ fn serve(settings: Settings, files: &Files, edge: Option<Edge>) -> Result<()> {
             running = start(settings, files, edge) => running?,
             () = signals.next() => return Ok(()),
         };
-        signals.next().await;
+        signals.until_the_end(&running).await;
         tracing::info!("draining; a second signal ends at once");
         tokio::select! {
             drained = drain(running) => drained,
@@ -87,6 +87,7 @@ fn runtime(settings: &Settings) -> Result<Runtime> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -94,7 +95,23 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Until a signal ends the program; SIGHUP replaces the components.
+    async fn until_the_end(&mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {
+                    if let Err(error) = running.reload().await {
+                        tracing::error!(error = format!("{error:#}"), "the components that run go on");
+                    }
+                }
+            }
+        }
     }
 
     async fn next(&mut self) {

@@ -4,9 +4,10 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
@@ -33,9 +34,16 @@ use super::{
     stats::PoolStats,
 };
 
-/// The components of a manifest, ready to answer requests. Cheap to clone.
+/// The components of a manifest, ready to answer requests. Cheap to clone; clones are replaced
+/// together.
 #[derive(Clone)]
-pub struct GuestHost(Arc<Application>);
+pub struct GuestHost(Arc<Hosted>);
+
+struct Hosted {
+    current: ArcSwap<Application>,
+    /// Applications that were replaced and may still be answering.
+    replaced: Mutex<Vec<Weak<Application>>>,
+}
 
 /// What an application is built from, besides its manifest.
 pub struct GuestParts {
@@ -53,16 +61,35 @@ impl GuestHost {
     /// Compiles and links all components. Call it inside the runtime that will serve
     /// requests; compiling blocks a thread made for that, not the runtime.
     pub async fn build(manifest: Manifest, parts: GuestParts) -> Result<Self, BuildError> {
-        let runtime = Handle::current();
-        let build = move || Application::build(manifest, parts, runtime);
-        let application = match tokio::task::spawn_blocking(build).await {
-            Ok(built) => Arc::new(built?),
-            Err(panic) => return Err(BuildError::Engine(panic.into())),
-        };
-        let weak = Arc::downgrade(&application);
-        application.shared.network.connect(weak.clone());
-        tokio::spawn(sweep(weak, application.shared.config.idle_timeout));
-        Ok(Self(application))
+        let application = Application::start(manifest, parts, BTreeMap::new()).await?;
+        Ok(Self(Arc::new(Hosted {
+            current: ArcSwap::new(application),
+            replaced: Mutex::default(),
+        })))
+    }
+
+    /// Puts other components in place of these, ready to answer before the first request reaches
+    /// them. Requests that were accepted before end where they began. Counters go on by the
+    /// components' names.
+    ///
+    /// # Errors
+    /// When they cannot be built; then nothing changes.
+    pub async fn replace(&self, manifest: Manifest, parts: GuestParts) -> Result<(), BuildError> {
+        let counters = self.stats().into_iter().collect();
+        let application = Application::start(manifest, parts, counters).await?;
+        let before = self.0.current.swap(application);
+        let mut replaced = self.replaced();
+        replaced.retain(|earlier| earlier.strong_count() > 0);
+        replaced.push(Arc::downgrade(&before));
+        Ok(())
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Vec<Weak<Application>>> {
+        // The list is whole after every statement that changes it.
+        self.0
+            .replaced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers one request. The future must be polled where the answer is wanted: the
@@ -76,19 +103,29 @@ impl GuestHost {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        self.0.handle(request, client).await
+        let application = self.0.current.load_full();
+        application.handle(request, client).await
     }
 
     /// Counters by component.
-    pub fn stats(&self) -> impl Iterator<Item = (&str, &PoolStats)> {
-        let pools = self.0.pools.iter();
-        pools.map(|(id, pool)| (id.as_str(), &*pool.stats))
+    pub fn stats(&self) -> Vec<(String, Arc<PoolStats>)> {
+        let application = self.0.current.load();
+        let pools = application.pools.iter();
+        pools
+            .map(|(id, pool)| (id.clone(), pool.stats.clone()))
+            .collect()
     }
 
     /// Waits until no guest runs any more, work after responses included. Stop
     /// accepting requests first. `false` if some still ran at `deadline`.
     pub async fn quiesce(&self, deadline: Instant) -> bool {
-        self.0.shared.quiesce(deadline).await
+        let earlier: Vec<_> = self.replaced().iter().filter_map(Weak::upgrade).collect();
+        let current = self.0.current.load_full();
+        let mut quiet = true;
+        for application in earlier.iter().chain([&current]) {
+            quiet &= application.shared.quiesce(deadline).await;
+        }
+        quiet
     }
 }
 
@@ -131,7 +168,29 @@ enum Answer {
 }
 
 impl Application {
-    fn build(manifest: Manifest, parts: GuestParts, runtime: Handle) -> Result<Self, BuildError> {
+    async fn start(
+        manifest: Manifest,
+        parts: GuestParts,
+        counters: BTreeMap<String, Arc<PoolStats>>,
+    ) -> Result<Arc<Self>, BuildError> {
+        let runtime = Handle::current();
+        let build = move || Self::build(manifest, parts, runtime, &counters);
+        let application = match tokio::task::spawn_blocking(build).await {
+            Ok(built) => Arc::new(built?),
+            Err(panic) => return Err(BuildError::Engine(panic.into())),
+        };
+        let weak = Arc::downgrade(&application);
+        application.shared.network.connect(weak.clone());
+        tokio::spawn(sweep(weak, application.shared.config.idle_timeout));
+        Ok(application)
+    }
+
+    fn build(
+        manifest: Manifest,
+        parts: GuestParts,
+        runtime: Handle,
+        counters: &BTreeMap<String, Arc<PoolStats>>,
+    ) -> Result<Self, BuildError> {
         let config = parts.config;
         config.validate().map_err(BuildError::Config)?;
         let idle = config.max_idle * manifest.components.len();
@@ -151,7 +210,8 @@ impl Application {
         };
         let mut pools = BTreeMap::new();
         for (id, spec) in manifest.components {
-            pools.insert(id, Arc::new(builder.pool(spec)?));
+            let stats = counters.get(&id).cloned().unwrap_or_default();
+            pools.insert(id, Arc::new(builder.pool(spec, stats)?));
         }
         let shared = builder.shared;
         let routes = manifest.routes.into_iter();

@@ -15,6 +15,7 @@ use super::{
     manifest::ComponentSpec,
     pool::{Pool, Shared},
     state::{ComponentContext, GuestState},
+    stats::PoolStats,
 };
 
 /// What all components of an application are built with.
@@ -30,7 +31,11 @@ pub(super) struct Builder<'a> {
 
 impl Builder<'_> {
     /// Compiles and links `spec`, and prepares what its instances share.
-    pub(super) fn pool(&self, spec: ComponentSpec) -> Result<Pool, BuildError> {
+    pub(super) fn pool(
+        &self,
+        spec: ComponentSpec,
+        stats: Arc<PoolStats>,
+    ) -> Result<Pool, BuildError> {
         let wasm = std::fs::read(&spec.source).map_err(|source| BuildError::Source {
             component: spec.id.clone(),
             path: spec.source.clone(),
@@ -58,6 +63,7 @@ impl Builder<'_> {
             self.shared.clone(),
             service,
             door,
+            stats,
         ))
     }
 

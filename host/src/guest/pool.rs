@@ -90,8 +90,8 @@ impl Pool {
         shared: Arc<Shared>,
         service: ServicePre<GuestState>,
         door: Option<DoorCode>,
+        stats: Arc<PoolStats>,
     ) -> Self {
-        let stats = Arc::<PoolStats>::default();
         let door = door.map(|code| {
             let config = &shared.config;
             Door::new(code, context.clone(), stats.clone(), config)
@@ -169,6 +169,14 @@ impl Pool {
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         // Pushing and popping leave the list whole even if something panics in between.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    /// The gauge goes on when another pool takes this one's place.
+    fn drop(&mut self) {
+        let idle = self.idle().len();
+        subtract(&self.stats.idle, idle);
     }
 }
 

@@ -74,32 +74,33 @@ const STATES: [(&str, Reading); 3] = [
 
 impl Collector for GuestMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let all = self.0.stats();
         for (name, help, reading) in COUNTERS {
             let mut descriptor =
                 encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (component, stats) in self.0.stats() {
+            for (component, stats) in &all {
                 let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
-                value.encode(descriptor.encode_family(&[("component", component)])?)?;
+                value.encode(descriptor.encode_family(&[("component", component.as_str())])?)?;
             }
         }
         let help = "Requests that could be put to a component's synchronous door";
         let name = "brink_fast_door_requests";
         let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (component, stats) in self.0.stats() {
+        for (component, stats) in &all {
             for (outcome, reading) in DOOR_OUTCOMES {
                 let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
-                let labels = [("component", component), ("outcome", outcome)];
+                let labels = [("component", component.as_str()), ("outcome", outcome)];
                 value.encode(descriptor.encode_family(&labels)?)?;
             }
         }
         let help = "Component instances; those in the background are busy too";
         let mut descriptor =
             encoder.encode_descriptor("brink_instances", help, None, MetricType::Gauge)?;
-        for (component, stats) in self.0.stats() {
+        for (component, stats) in &all {
             for (state, reading) in STATES {
                 let count = reading(stats).load(Ordering::Relaxed);
                 let value = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-                let labels = [("component", component), ("state", state)];
+                let labels = [("component", component.as_str()), ("state", state)];
                 value.encode(descriptor.encode_family(&labels)?)?;
             }
         }

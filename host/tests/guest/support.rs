@@ -146,8 +146,8 @@ impl Host {
         assert_eq!(self.text("/hello").await, (StatusCode::OK, "hello".into()));
     }
 
-    pub(crate) fn stats(&self) -> &PoolStats {
-        let mut all = self.0.stats();
+    pub(crate) fn stats(&self) -> Arc<PoolStats> {
+        let mut all = self.0.stats().into_iter();
         all.find(|(id, _)| *id == "test").unwrap().1
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Client, MODEL, Product};
+use crate::support::{Client, MODEL, Product, Reply, workspace};
 
 /// Method, path, body, expected status, and a part of the message.
 type Refused = (&'static str, &'static str, String, u16, &'static str);
@@ -215,4 +215,55 @@ async fn drain_under_load_loses_no_accepted_request() {
     assert_eq!(cut, 0);
     let statuses = clients.join_all().await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_are_replaced_without_losing_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("spin.toml");
+    let wasm = workspace().join("target/components/gateway.wasm");
+    let original = std::fs::read_to_string(workspace().join("spin.toml")).unwrap();
+    let write = |origin: &str| {
+        let text = original
+            .replace("target/components/gateway.wasm", wasm.to_str().unwrap())
+            .replace("default = \"*\"", &format!("default = \"{origin}\""));
+        std::fs::write(&manifest, text).unwrap();
+    };
+    write("https://a.example");
+    let product = Arc::new(Product::with_manifest(manifest.clone()).await);
+    let mut before = product.client().await;
+    let origin = |reply: &Reply| reply.header("access-control-allow-origin").to_owned();
+    assert_eq!(origin(&before.embed("a").await), "https://a.example");
+
+    let done = tokio_util::sync::CancellationToken::new();
+    let mut load = JoinSet::new();
+    for _ in 0..4 {
+        let (product, done) = (product.clone(), done.clone());
+        load.spawn(async move {
+            let mut client = product.client().await;
+            let mut answered = 0;
+            while !done.is_cancelled() {
+                assert_eq!(client.embed("a").await.status, 200);
+                answered += 1;
+            }
+            answered
+        });
+    }
+    write("https://b.example");
+    product.0.reload().await.unwrap();
+    assert_eq!(
+        origin(&before.embed("a").await),
+        "https://b.example",
+        "also on a connection from before"
+    );
+    std::fs::write(&manifest, "no manifest").unwrap();
+    assert!(product.0.reload().await.is_err());
+    assert_eq!(before.embed("a").await.status, 200, "the others go on");
+    done.cancel();
+    let answered: u64 = load.join_all().await.into_iter().sum();
+    assert!(answered > 0);
+    let counted = product
+        .metric("brink_fast_door_requests_total{component=\"gateway\",outcome=\"answered\"}")
+        .await;
+    assert!(counted > 0.0, "counters go on");
 }

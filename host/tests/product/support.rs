@@ -81,19 +81,35 @@ impl Product {
         product.expect("the product starts")
     }
 
-    async fn try_start(
-        [policy, tenants]: [Option<PathBuf>; 2],
-        store: Option<Arc<dyn KeyValue>>,
-        variables: &[(&str, &str)],
-        set: &[&str],
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn with_manifest(manifest: PathBuf) -> Self {
+        let edge = Edge {
+            manifest,
+            variables: BTreeMap::new(),
+            policy: None,
+            tenants: None,
+            store: None,
+        };
+        let started = start(Self::settings(&[]), &files(), Some(edge)).await;
+        started.map(Self).expect("the product starts")
+    }
+
+    fn settings(set: &[&str]) -> Settings {
         let mut overrides = vec![
             "server.listen=127.0.0.1:0",
             "server.admin_listen=127.0.0.1:0",
         ];
         overrides.extend(set);
         let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
-        let settings = Settings::load(None, &overrides).unwrap();
+        Settings::load(None, &overrides).unwrap()
+    }
+
+    async fn try_start(
+        [policy, tenants]: [Option<PathBuf>; 2],
+        store: Option<Arc<dyn KeyValue>>,
+        variables: &[(&str, &str)],
+        set: &[&str],
+    ) -> anyhow::Result<Self> {
+        let settings = Self::settings(set);
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let edge = Edge {
             manifest: workspace().join("spin.toml"),
