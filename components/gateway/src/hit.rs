@@ -132,22 +132,32 @@ pub fn begin(
     clock: &impl Clock,
 ) -> Result<Begun, ApiError> {
     let route = Route::find(head.method, head.path)?;
-    match (route, known.catalog) {
-        (Route::Preflight, _) => Ok(Begun::Answered(cors::preflight(head))),
-        (Route::Embeddings(verb), _) => embeddings(verb, head, body, known, clock),
-        (_, None) => Ok(Begun::CatalogNeeded),
-        (route, Some(catalog)) => {
-            known.in_force.tenant(head.get("authorization"))?;
-            Ok(Begun::Answered(match route {
-                Route::Model(name) => models::get(catalog, &name)?,
-                _ => models::list(catalog),
-            }))
-        }
+    // Browsers send no key with a preflight.
+    if route == Route::Preflight {
+        return Ok(Begun::Answered(cors::preflight(head)));
     }
+    let tenant = known.in_force.tenant(head.get("authorization"))?;
+    let reply = match (route, known.catalog) {
+        (Route::Embeddings(verb), _) => {
+            let asked = Asked {
+                method: verb.method(),
+                route: "/v1/embeddings",
+                tenant,
+                if_none_match: (verb != Verb::Post)
+                    .then(|| head.get("if-none-match").map(str::to_owned))
+                    .flatten(),
+            };
+            return embeddings((verb, asked), head, body, known, clock);
+        }
+        (_, None) => return Ok(Begun::CatalogNeeded),
+        (Route::Model(name), Some(catalog)) => models::get(catalog, &name)?,
+        (_, Some(catalog)) => models::list(catalog),
+    };
+    Ok(Begun::Answered(reply))
 }
 
 fn embeddings(
-    verb: Verb,
+    (verb, asked): (Verb, Asked),
     head: &Head<'_>,
     body: &[u8],
     known: Known<'_>,
@@ -158,7 +168,6 @@ fn embeddings(
         let size = body.len() as u64;
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
-    let tenant = known.in_force.tenant(head.get("authorization"))?;
     let request = match verb {
         Verb::Get => Request::from_query(head.query.unwrap_or_default())?,
         Verb::Query => {
@@ -170,14 +179,6 @@ fn embeddings(
     };
     let Some(catalog) = known.catalog else {
         return Ok(Begun::CatalogNeeded);
-    };
-    let asked = Asked {
-        method: verb.method(),
-        route: "/v1/embeddings",
-        tenant,
-        if_none_match: (verb != Verb::Post)
-            .then(|| head.get("if-none-match").map(str::to_owned))
-            .flatten(),
     };
     let ruling = Ruling::new(known.in_force, asked, &request.model);
     let planned = Planned {

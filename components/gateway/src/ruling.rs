@@ -1,6 +1,7 @@
 //! What the policy in force says about a request.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use brink_cache::entry::MAX_ENTRY_BYTES;
 use brink_cache::policy::{Action, RequestFacts, Sampling, Sharing, Storing};
@@ -19,7 +20,26 @@ pub struct InForce {
     labels: Vec<String>,
     marks: KnownMarks,
     tenancy: Tenancy,
-    seals: Option<Seals>,
+    deployment: Deployment,
+}
+
+/// What is fixed for as long as an instance lives.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// What entries are bound to their keys with: for stores that others can write.
+    pub seals: Option<Seals>,
+    /// How long browsers and CDNs may use an answer without asking again, at most: they notice no new
+    /// model and no purge.
+    pub client_max_age: Duration,
+}
+
+impl Default for Deployment {
+    fn default() -> Self {
+        Self {
+            seals: None,
+            client_max_age: Duration::from_secs(60),
+        }
+    }
 }
 
 /// What is known about purges.
@@ -85,13 +105,13 @@ impl InForce {
             labels,
             marks,
             tenancy,
-            seals: None,
+            deployment: Deployment::default(),
         }
     }
 
-    /// Binds entries to their keys with a secret: for stores that others can write.
-    pub fn sealed(self, seals: Option<Seals>) -> Self {
-        Self { seals, ..self }
+    /// The same in another deployment.
+    pub fn in_deployment(self, deployment: Deployment) -> Self {
+        Self { deployment, ..self }
     }
 
     /// The tenant that asks.
@@ -183,6 +203,11 @@ impl Ruling {
         self.asked.if_none_match.as_deref()
     }
 
+    /// How long other caches may use an answer without asking again, at most.
+    pub fn client_max_age(&self) -> Duration {
+        self.in_force.deployment.client_max_age
+    }
+
     /// Limits of what entries may claim: a shorter lifetime holds at once for all of them.
     pub fn lifetimes(&self) -> Lifetimes {
         self.storing()
@@ -191,7 +216,7 @@ impl Ruling {
 
     /// Stored bytes without their seal; `None` if others wrote, moved or cut them.
     pub fn open(&self, key: &Key, stored: Bytes) -> Option<Bytes> {
-        match &self.in_force.seals {
+        match &self.in_force.deployment.seals {
             Some(seals) => seals.open(key, stored).ok(),
             None => Some(stored),
         }
@@ -200,7 +225,7 @@ impl Ruling {
     /// Bytes to store, with a seal where there is a secret; `None` if they are more than the policy or
     /// a store allows.
     pub fn seal(&self, key: &Key, entry: Vec<u8>) -> Option<Vec<u8>> {
-        let sealed = match &self.in_force.seals {
+        let sealed = match &self.in_force.deployment.seals {
             Some(seals) => seals.seal(key, &entry),
             None => entry,
         };

@@ -5,14 +5,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use brink_cache::{Marks, Policy, Seals, Tenants, UnixSeconds, policy, purge, tenant};
+use brink_cache::{Marks, Policy, Tenants, UnixSeconds, policy, purge, tenant};
 use bytes::Bytes;
 
 use super::settings::{Authentication, Settings};
 use super::{Edge, SystemClock};
 use crate::embeddings::Fetched;
 use crate::hit::Clock;
-use crate::ruling::{InForce, KnownMarks, Tenancy};
+use crate::ruling::{Deployment, InForce, KnownMarks, Tenancy};
 
 /// The documents, by their keys in the store.
 pub(super) const DOCUMENTS: [&str; 3] = [policy::STORE_KEY, purge::STORE_KEY, tenant::STORE_KEY];
@@ -24,19 +24,21 @@ pub(super) struct Kept {
     documents: [Option<Bytes>; DOCUMENTS.len()],
     read: Option<UnixSeconds>,
     authentication: Authentication,
-    seals: Option<Seals>,
+    deployment: Deployment,
 }
 
 impl Kept {
     pub(super) fn new(settings: &Settings) -> Self {
         let documents = [None, None, None];
-        let (authentication, seals) = (settings.authentication, settings.seals.clone());
+        let authentication = settings.authentication;
+        let deployment = settings.deployment.clone();
+        let in_force = in_force(&documents, authentication);
         Self {
-            in_force: Arc::new(in_force(&documents, authentication).sealed(seals.clone())),
+            in_force: Arc::new(in_force.in_deployment(deployment.clone())),
             documents,
             read: None,
             authentication,
-            seals,
+            deployment,
         }
     }
 
@@ -68,7 +70,7 @@ impl Kept {
         }
         if changed {
             let in_force = in_force(&self.documents, self.authentication);
-            self.in_force = Arc::new(in_force.sealed(self.seals.clone()));
+            self.in_force = Arc::new(in_force.in_deployment(self.deployment.clone()));
         }
     }
 }

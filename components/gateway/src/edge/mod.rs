@@ -71,6 +71,9 @@ async fn answer(
 ) -> Result<Reply, ApiError> {
     let body = match Route::find(head.method, head.path)? {
         Route::Embeddings(Verb::Post | Verb::Query) => {
+            // Nobody without a key makes us read megabytes.
+            let in_force = edge.in_force().await;
+            in_force.tenant(head.get("authorization"))?;
             body::read_request(body, head, edge.settings.max_body_bytes).await?
         }
         _ => Bytes::new(),

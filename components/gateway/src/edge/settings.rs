@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::bindings::wasi::config::store as variables;
 use crate::error::ApiError;
+use crate::ruling::Deployment;
 
 /// What operators may set; `spin.toml` documents each.
 pub(super) struct Settings {
@@ -23,8 +24,8 @@ pub(super) struct Settings {
     pub(super) upstream_timeout: Duration,
     /// Whether clients need API keys.
     pub(super) authentication: Authentication,
-    /// What entries are bound to their keys with, if anything.
-    pub(super) seals: Option<Seals>,
+    /// What rulings need to know of this deployment.
+    pub(super) deployment: Deployment,
     /// How long a catalogue is used before the host is asked again.
     pub(super) catalog_lifetime: Duration,
 }
@@ -80,7 +81,10 @@ impl Settings {
             max_body_bytes: read("max_body_bytes")?,
             upstream_timeout: Duration::from_millis(read("upstream_timeout_ms")?),
             authentication: read("authentication")?,
-            seals: seals(&read::<String>("seal_keys")?)?,
+            deployment: Deployment {
+                seals: seals(&read::<String>("seal_keys")?)?,
+                client_max_age: Duration::from_secs(read("client_max_age_seconds")?),
+            },
             catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds")?),
         })
     }

@@ -61,11 +61,14 @@ fn tag(plan: &Plan, hits: &[Hit]) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// `max-age` counts from when the oldest result was computed, as `Age` does (RFC 9111 §4.2).
+/// `max-age` counts from when the oldest result was computed, as `Age` does (RFC 9111 §4.2). What is
+/// left of it is bounded: asking again is cheap with a tag, and others notice no new model.
 fn lifetimes(plan: &Plan, hits: &[Hit]) -> String {
     let stored = hits.iter().filter(|hit| hit.is_stored);
     let age = stored.map(|hit| hit.age.as_secs()).max().unwrap_or(0);
     let left = hits.iter().map(|hit| hit.left).min().unwrap_or(0);
+    let most = i64::try_from(plan.ruling.client_max_age().as_secs()).unwrap_or(i64::MAX);
+    let left = left.min(most);
     let max_age = age.saturating_add_signed(left);
     let mut value = format!("max-age={max_age}");
     let rule = plan.ruling.lifetimes();
@@ -73,6 +76,7 @@ fn lifetimes(plan: &Plan, hits: &[Hit]) -> String {
         ("stale-while-revalidate", rule.stale_while_revalidate),
         ("stale-if-error", rule.stale_if_error),
     ] {
+        let window = window.min(plan.ruling.client_max_age());
         if !window.is_zero() {
             write!(value, ", {name}={}", window.as_secs())
                 .expect("a text takes whatever is written to it");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use brink_cache::{Entry, Marks, Policy, Scope, SealKey, Seals, UnixSeconds};
 use brink_gateway::error::ApiError;
 use brink_gateway::hit::{Missing, Settled};
-use brink_gateway::ruling::{InForce, KnownMarks, Tenancy};
+use brink_gateway::ruling::{Deployment, InForce, KnownMarks, Tenancy};
 use brink_protocol::{Fault, FaultCode, Input};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -208,7 +208,11 @@ fn sealed_entries_are_used_only_under_their_own_key_and_secret() {
         let seals = Seals::new(secret, Vec::new()).unwrap();
         let policy = Policy::parse("version = 1\n[[rule]]\nname = \"a\"\nfresh = \"1m\"").unwrap();
         let marks = KnownMarks::Marks(Marks::default());
-        Arc::new(InForce::new(policy, marks, Tenancy::Open).sealed(Some(seals)))
+        let deployment = Deployment {
+            seals: Some(seals),
+            ..Deployment::default()
+        };
+        Arc::new(InForce::new(policy, marks, Tenancy::Open).in_deployment(deployment))
     };
     let outcome = |world: &mut World, text: &str| {
         let answer = world.ask(&body(text), "", NOW).unwrap();
