@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::Lifetimes;
@@ -115,7 +115,10 @@ impl Entry {
                 expected: expected as usize,
             });
         }
-        let body = bytes.slice_ref(body);
+        // Moves the start: a second reference to the bytes would cost an allocation.
+        let head = bytes.len() - body.len();
+        let mut body = bytes;
+        body.advance(head);
         Ok(Self { meta, body })
     }
 }

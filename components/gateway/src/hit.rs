@@ -140,14 +140,14 @@ pub fn begin(
     let reply = match (route, known.catalog) {
         (Route::Embeddings(verb), _) => {
             let asked = Asked {
-                method: verb.method(),
+                verb,
                 route: "/v1/embeddings",
                 tenant,
                 if_none_match: (verb != Verb::Post)
                     .then(|| head.get("if-none-match").map(str::to_owned))
                     .flatten(),
             };
-            return embeddings((verb, asked), head, body, known, clock);
+            return embeddings(asked, head, body, known, clock);
         }
         (_, None) => return Ok(Begun::CatalogNeeded),
         (Route::Model(name), Some(catalog)) => models::get(catalog, &name)?,
@@ -157,7 +157,7 @@ pub fn begin(
 }
 
 fn embeddings(
-    (verb, asked): (Verb, Asked),
+    asked: Asked,
     head: &Head<'_>,
     body: &[u8],
     known: Known<'_>,
@@ -168,7 +168,7 @@ fn embeddings(
         let size = body.len() as u64;
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
-    let request = match verb {
+    let request = match asked.verb {
         Verb::Get => Request::from_query(head.query.unwrap_or_default())?,
         Verb::Query => {
             check_content_type(head)?;

@@ -11,6 +11,7 @@ use brink_cache::{
 use bytes::Bytes;
 
 use crate::error::ApiError;
+use crate::route::Verb;
 
 /// What operators have decided: the policy, what is purged, and who may ask.
 #[derive(Debug)]
@@ -77,8 +78,8 @@ pub struct Ruling {
 /// What the policy is asked about, besides the body.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// `POST`, `QUERY` or `GET` (for HEAD too: it asks for the same result).
-    pub method: &'static str,
+    /// How.
+    pub verb: Verb,
     /// The route's path.
     pub route: &'static str,
     /// Who asks.
@@ -146,7 +147,7 @@ impl Default for InForce {
 impl Asked {
     fn facts<'a>(&'a self, model: &'a str) -> RequestFacts<'a> {
         RequestFacts {
-            method: self.method,
+            method: self.verb.method(),
             route: self.route,
             tenant: &self.tenant,
             model,
@@ -195,7 +196,7 @@ impl Ruling {
     /// Whether other caches may store the answer: not that to a POST (RFC 9110 §9.3.3 allows it only
     /// with a form that answers no later POST).
     pub fn is_safe(&self) -> bool {
-        self.asked.method != "POST"
+        self.asked.verb != Verb::Post
     }
 
     /// `If-None-Match`, for the safe methods.
@@ -279,7 +280,7 @@ mod tests {
     fn ruling(policy: &str, tenant: &str) -> Ruling {
         let policy = Policy::parse(policy).unwrap();
         let asked = Asked {
-            method: "POST",
+            verb: Verb::Post,
             route: "/v1/embeddings",
             tenant: tenant.into(),
             if_none_match: None,

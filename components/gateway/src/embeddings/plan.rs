@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use brink_cache::Purged;
@@ -95,7 +96,7 @@ impl Plan {
             plan.place_of.push(0);
             return Ok(plan);
         }
-        let mut places = HashMap::with_capacity(plan.request.inputs.len());
+        let mut places = Places::with_capacity_and_hasher(plan.request.inputs.len(), Hash);
         for (first, input) in plan.request.inputs.iter().enumerate() {
             let key = prefix.key(input.bytes());
             let place = *places.entry(key).or_insert_with(|| {
@@ -254,6 +255,39 @@ impl Plan {
         let mut error = ApiError::from_fault(fault, index);
         error.stored_for = Some(age);
         Err(error)
+    }
+}
+
+type Places = HashMap<Key, usize, Hash>;
+
+/// A key is a hash already. Whoever makes up inputs whose keys begin alike slows their own request
+/// down, and its inputs are few.
+#[derive(Clone, Copy, Debug)]
+struct Hash;
+
+impl BuildHasher for Hash {
+    type Hasher = FirstBytes;
+
+    fn build_hasher(&self) -> FirstBytes {
+        FirstBytes(0)
+    }
+}
+
+/// The first eight bytes.
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of a key is no news.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
