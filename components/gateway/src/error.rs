@@ -1,7 +1,5 @@
 //! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
 
-use std::time::Duration;
-
 use brink_cache::tenant::AuthError;
 use brink_protocol::{Fault, FaultCode};
 use http::StatusCode;
@@ -24,8 +22,8 @@ pub struct ApiError {
     pub allow: Option<&'static str>,
     /// How to authenticate; becomes `WWW-Authenticate`.
     pub challenge: Option<&'static str>,
-    /// Time since the host gave this error, if it comes from the cache.
-    pub stored_for: Option<Duration>,
+    /// Seconds since the host gave this error, if it comes from the cache.
+    pub age: Option<u32>,
 }
 
 impl ApiError {
@@ -38,7 +36,7 @@ impl ApiError {
             retry_after_ms: None,
             allow: None,
             challenge: None,
-            stored_for: None,
+            age: None,
         }
     }
 
@@ -217,7 +215,7 @@ impl ApiError {
             retry_after_ms: fault.retry_after_ms,
             allow: None,
             challenge: None,
-            stored_for: None,
+            age: None,
         }
     }
 

@@ -168,8 +168,8 @@ impl From<ApiError> for Reply {
         if let Some(challenge) = error.challenge {
             reply = reply.with("www-authenticate", challenge);
         }
-        if let Some(age) = error.stored_for {
-            let age = itoa::Buffer::new().format(age.as_secs()).to_owned();
+        if let Some(age) = error.age {
+            let age = itoa::Buffer::new().format(age).to_owned();
             reply = reply
                 .with("age", age)
                 .with(CACHE_STATUS, "brink-edge; hit; detail=negative");

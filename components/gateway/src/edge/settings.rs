@@ -109,6 +109,6 @@ fn misconfigured(name: &str, error: &dyn Display) -> ApiError {
         retry_after_ms: None,
         allow: None,
         challenge: None,
-        stored_for: None,
+        age: None,
     }
 }

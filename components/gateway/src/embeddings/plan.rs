@@ -253,7 +253,7 @@ impl Plan {
         }
         let index = fault.item.map(|_| distinct.first);
         let mut error = ApiError::from_fault(fault, index);
-        error.stored_for = Some(age);
+        error.age = Some(age.as_secs().try_into().unwrap_or(u32::MAX));
         Err(error)
     }
 }

@@ -154,7 +154,7 @@ fn an_error_of_an_item_is_stored_where_the_policy_says_so() {
     assert_eq!(error.status, StatusCode::BAD_REQUEST);
     assert_eq!(error.param.as_deref(), Some("input[0]"), "of this request");
     assert_eq!(error.message, too_long.message);
-    assert_eq!(error.stored_for, Some(Duration::from_secs(59)));
+    assert_eq!(error.age, Some(59));
     assert!(world.ask(&body("2"), "no-cache", after(59)).is_ok());
 
     world.keep(&[missing(
