@@ -4,6 +4,11 @@ use brink_cache::ModelDigest;
 use brink_cache::key::Task;
 use serde::{Deserialize, Serialize};
 
+/// The key of an edge's copy in a key-value store: a message of the time it was fetched
+/// (`UnixSeconds`) and the [`Catalog`]. Keys of results are 64 hexadecimal digits, so this one can
+/// never be one of theirs.
+pub const STORE_KEY: &str = "brink/catalog/1";
+
 /// All models of a host. An edge keeps it for some seconds, and keeps using it while the
 /// host is away: entries of known models are still served then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

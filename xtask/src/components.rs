@@ -70,12 +70,17 @@ impl Step for Components<'_> {
 }
 
 /// One cargo run for each component: in a common one, cargo would unite the features of their dependencies,
-/// and the gateway would differ between `up` and `test`.
+/// and the gateway would differ between `up` and `test`. The crate type is said here and not in the manifests: cargo
+/// would build a component beside the rules of the gateway for everything that depends on them, and does not optimise
+/// across crates what it also builds as a library.
 fn build(package: &str, workspace: &Workspace) -> Result<(), Error> {
     process::run(workspace.cargo().args([
-        "build",
+        "rustc",
         "--package",
         package,
+        "--lib",
+        "--crate-type",
+        "cdylib",
         "--target",
         TARGET,
         "--profile",

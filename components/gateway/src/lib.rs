@@ -23,6 +23,7 @@ pub mod reply;
 pub mod request_id;
 pub mod route;
 pub mod ruling;
+pub mod stored_keys;
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", feature = "component"))]
 mod edge;

@@ -16,8 +16,7 @@ use crate::embeddings::Fetched;
 use crate::error::ApiError;
 use crate::hit::Clock;
 
-/// Keys of results are 64 hexadecimal digits, so this one can never be one of theirs.
-pub(super) const STORE_KEY: &str = "brink/catalog/1";
+pub(super) use brink_protocol::catalog::STORE_KEY;
 
 /// After a failed call the host is left alone for this long, in seconds.
 const PAUSE_AFTER_FAILURE: u64 = 1;

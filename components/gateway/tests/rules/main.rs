@@ -8,4 +8,5 @@
 mod embeddings;
 mod policy;
 mod safe_methods;
+mod stored_keys;
 mod world;

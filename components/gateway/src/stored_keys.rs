@@ -1,0 +1,48 @@
+//! Under which keys the results of a request are kept, for operators who purge them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use brink_cache::{Key, RequestControl};
+use brink_protocol::Catalog;
+
+use crate::embeddings::{Plan, Prefixes, Request};
+use crate::error::ApiError;
+use crate::route::Verb;
+use crate::ruling::{Asked, InForce, Ruling};
+
+/// The keys of what a request for embeddings left in stores; none where the policy stores
+/// nothing of it. `body` is that of a `POST /v1/embeddings`.
+///
+/// Rules may tell methods apart, and the same request can come as POST, QUERY and GET: the keys of
+/// all of them are given. They are those of the model as `catalog` has it, and of the policy as it
+/// is now: results that an earlier policy keyed otherwise are not found again by anybody.
+///
+/// # Errors
+/// What the gateway would refuse too: a body that is no request, an unknown model.
+pub fn stored_keys(
+    body: &[u8],
+    tenant: &Arc<str>,
+    in_force: &Arc<InForce>,
+    catalog: &Catalog,
+) -> Result<BTreeSet<Key>, ApiError> {
+    let request = Request::parse(body)?;
+    let model = catalog
+        .find(&request.model)
+        .ok_or_else(|| ApiError::unknown_model(&request.model))?;
+    let prefixes = Prefixes::default();
+    let mut keys = BTreeSet::new();
+    for verb in [Verb::Post, Verb::Query, Verb::Get] {
+        let asked = Asked {
+            method: verb.method(),
+            route: "/v1/embeddings",
+            tenant: tenant.clone(),
+            if_none_match: None,
+        };
+        let ruling = Ruling::new(in_force, asked, &request.model);
+        let control = RequestControl::parse("");
+        let plan = Plan::new(request.clone(), model, ruling, control, &prefixes)?;
+        keys.extend(plan.keys().copied());
+    }
+    Ok(keys)
+}
