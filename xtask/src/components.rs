@@ -18,14 +18,21 @@ pub(crate) struct Component {
 }
 
 /// What `spin.toml` names.
-pub(crate) const SERVED: &[Component] = &[Component {
-    package: "brink-gateway",
-    name: "gateway",
-}];
+pub(crate) const SERVED: &[Component] = &[
+    Component {
+        package: "brink-gateway",
+        name: "gateway",
+    },
+    Component {
+        package: "brink-admin",
+        name: "admin",
+    },
+];
 
 /// What is served, and the guests that misbehave for the host's tests.
 pub(crate) const WITH_TEST_GUESTS: &[Component] = &[
     SERVED[0],
+    SERVED[1],
     Component {
         package: "brink-test-guest",
         name: "test-guest",
@@ -70,9 +77,9 @@ impl Step for Components<'_> {
 }
 
 /// One cargo run for each component: in a common one, cargo would unite the features of their dependencies,
-/// and the gateway would differ between `up` and `test`. The crate type is said here and not in the manifests: cargo
-/// would build a component beside the rules of the gateway for everything that depends on them, and does not optimise
-/// across crates what it also builds as a library.
+/// and the gateway would differ between `up` and `test`. The crate type is said here, since the gateway's
+/// manifest must not: cargo would build a component beside the gateway's rules for everything that depends on them.
+/// It also keeps cargo from building a library at the same time, for which it gives up optimising across crates.
 fn build(package: &str, workspace: &Workspace) -> Result<(), Error> {
     process::run(workspace.cargo().args([
         "rustc",

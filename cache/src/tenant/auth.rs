@@ -47,8 +47,12 @@ impl Tenants {
     }
 }
 
-/// `credentials = "Bearer" 1*SP b64token`; the scheme in any case (RFC 9110 §11.1).
-fn bearer_token(authorization: &str) -> Result<&str, AuthError> {
+/// The token in the value of `Authorization`: `credentials = "Bearer" 1*SP b64token`; the scheme in
+/// any case (RFC 9110 §11.1).
+///
+/// # Errors
+/// [`AuthError::Malformed`] for anything else.
+pub fn bearer_token(authorization: &str) -> Result<&str, AuthError> {
     let (scheme, rest) = authorization.split_once(' ').ok_or(AuthError::Malformed)?;
     let token = rest.trim_matches(' ');
     let is_fine = scheme.eq_ignore_ascii_case("bearer")

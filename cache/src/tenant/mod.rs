@@ -37,7 +37,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use api_key::{ApiKeyError, KeyHash, hash_api_key};
-pub use auth::AuthError;
+pub use auth::{AuthError, bearer_token};
 pub use bucket::{Quota, Remaining, TokenBucket, Wait};
 pub use check::{MAX_KEYS, MAX_STORED_BYTES, MAX_TENANTS};
 pub use fields::{rate_limit, rate_limit_policy};
