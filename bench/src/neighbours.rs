@@ -107,9 +107,9 @@ async fn start(options: &Options, upstream: &Upstream) -> Result<Server> {
     let folder = std::path::absolute(&environment.manifest)?;
     let folder = folder.parent().context("the manifest has no folder")?;
     let absolute = |path: &Path| folder.join(path).display().to_string();
-    let gateway = "target/components/gateway.wasm";
+    let components = "target/components";
     let manifest = manifest
-        .replace(gateway, &absolute(gateway.as_ref()))
+        .replace(components, &absolute(components.as_ref()))
         .replace(
             "http://127.0.0.1:3002",
             &format!("http://{}", upstream.address),

@@ -68,11 +68,17 @@ pub fn admit(admin_key_hashes: &str, head: &Head<'_>) -> Result<Admitted, Refuse
 }
 
 fn unauthenticated(error: AuthError) -> Problem {
-    let detail = format!("An admin key is needed: {error}.");
+    let detail = match error {
+        AuthError::Missing => "Send the header \"Authorization: Bearer <admin key>\".",
+        AuthError::Malformed => {
+            "The header \"Authorization\" is not of the form \"Bearer <admin key>\"."
+        }
+        AuthError::Unknown => "The admin key is not known.",
+    };
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "unauthenticated",
-        "No admin key was presented that is known",
+        "An admin key is needed",
         detail,
     )
     .with("www-authenticate", error.challenge())

@@ -34,20 +34,21 @@ fn is_served_by_spin(import: &str) -> bool {
 fn components_import_only_what_spin_serves() {
     let default = workspace().join("target/components");
     let folder = std::env::var_os("BRINK_COMPONENTS").map_or(default, PathBuf::from);
-    let path = folder.join("gateway.wasm");
-    let wasm = std::fs::read(&path).expect("build it with: cargo xtask components");
-    let imports = component_imports(&wasm).unwrap();
-    assert!(
-        imports
-            .iter()
-            .any(|import| import.starts_with("spin:key-value")),
-        "{imports:?}"
-    );
-    for import in imports {
+    for file in ["gateway.wasm", "admin.wasm"] {
+        let wasm = std::fs::read(folder.join(file)).expect("build it with: cargo xtask components");
+        let imports = component_imports(&wasm).unwrap();
         assert!(
-            is_served_by_spin(&import),
-            "{import} is not served by Spin 4.1"
+            imports
+                .iter()
+                .any(|import| import.starts_with("spin:key-value")),
+            "{file}: {imports:?}"
         );
+        for import in imports {
+            assert!(
+                is_served_by_spin(&import),
+                "{file}: {import} is not served by Spin 4.1"
+            );
+        }
     }
 }
 
