@@ -34,7 +34,7 @@ pub fn stored_keys(
     let mut keys = BTreeSet::new();
     for verb in [Verb::Post, Verb::Query, Verb::Get] {
         let asked = Asked {
-            method: verb.method(),
+            verb,
             route: "/v1/embeddings",
             tenant: tenant.clone(),
             if_none_match: None,
