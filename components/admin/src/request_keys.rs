@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use brink_cache::{Key, Marks, Policy, UnixSeconds, policy};
+use brink_cache::{Key, Policy, UnixSeconds, policy};
 use brink_gateway::error::ApiError;
 use brink_gateway::ruling::{InForce, KnownMarks, Tenancy};
 use brink_gateway::stored_keys::stored_keys;
@@ -29,7 +29,7 @@ pub(crate) async fn of(world: &impl World, asked: &Asked) -> Result<BTreeSet<Key
         Some(bytes) => Policy::decode(&bytes).unwrap_or_else(|_| Policy::nothing()),
         None => Policy::default(),
     };
-    let in_force = InForce::new(policy, KnownMarks::Marks(Marks::default()), Tenancy::Open);
+    let in_force = InForce::new(policy, KnownMarks::default(), Tenancy::Open);
     let catalog = known_models(world).await?;
     let tenant = Arc::from(asked.tenant.as_str());
     let keys = stored_keys(

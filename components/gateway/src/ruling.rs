@@ -47,9 +47,16 @@ impl Default for Deployment {
 #[derive(Debug)]
 pub enum KnownMarks {
     /// These.
-    Marks(Marks),
+    Marks(Box<Marks>),
     /// There are some, and they cannot be read: every entry may be purged.
     Unreadable,
+}
+
+/// No marks.
+impl Default for KnownMarks {
+    fn default() -> Self {
+        Self::Marks(Box::default())
+    }
 }
 
 /// Who may ask.
@@ -139,7 +146,7 @@ impl InForce {
 
 impl Default for InForce {
     fn default() -> Self {
-        let marks = KnownMarks::Marks(Marks::default());
+        let marks = KnownMarks::default();
         Self::new(Policy::default(), marks, Tenancy::Open)
     }
 }
@@ -285,7 +292,7 @@ mod tests {
             tenant: tenant.into(),
             if_none_match: None,
         };
-        let marks = KnownMarks::Marks(Marks::default());
+        let marks = KnownMarks::default();
         let in_force = InForce::new(policy, marks, Tenancy::Open);
         Ruling::new(&Arc::new(in_force), asked, "m")
     }

@@ -221,11 +221,11 @@ async fn drain_under_load_loses_no_accepted_request() {
 async fn components_are_replaced_without_losing_a_request() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = folder.path().join("spin.toml");
-    let wasm = workspace().join("target/components/gateway.wasm");
+    let components = workspace().join("target/components");
     let original = std::fs::read_to_string(workspace().join("spin.toml")).unwrap();
     let write = |origin: &str| {
         let text = original
-            .replace("target/components/gateway.wasm", wasm.to_str().unwrap())
+            .replace("target/components", components.to_str().unwrap())
             .replace("default = \"*\"", &format!("default = \"{origin}\""));
         std::fs::write(&manifest, text).unwrap();
     };

@@ -109,34 +109,25 @@ async fn required_keys_without_tenants_close_the_door_and_off_opens_it() {
 }
 
 /// What an operator's purge leaves in the store.
-fn purge(store: &MemoryStore, subject: Subject, mode: Mode) {
-    // As far ahead as an edge's clock may be, so that what is computed anew counts as new at once.
-    let now = UnixSeconds(
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs()
-            - purge::CLOCK_ALLOWANCE.as_secs()
-            - 1,
-    );
+fn purge(store: &MemoryStore, subject: Subject, mode: Mode, at: UnixSeconds) {
     let mut marks = Marks::default();
-    let mark = Mark {
-        subject,
-        at: now,
-        mode,
-    };
-    marks.add(&mark, now, purge::LONGEST_LIFETIME).unwrap();
+    let mark = Mark { subject, at, mode };
+    marks.add(&mark, at, purge::LONGEST_LIFETIME).unwrap();
     store.set(purge::STORE_KEY, marks.encode().into()).unwrap();
 }
 
-fn age_entries(store: &MemoryStore, seconds: u64) {
+/// Makes every stored result older, and tells when the newest one now seems to have been made.
+fn age_entries(store: &MemoryStore, seconds: u64) -> UnixSeconds {
+    let mut newest = UnixSeconds(0);
     for key in store.keys().unwrap() {
         let bytes = store.get(&key).unwrap().unwrap();
         if let Ok(mut entry) = brink_cache::Entry::decode(bytes) {
             entry.meta.created = UnixSeconds(entry.meta.created.0 - seconds);
+            newest = newest.max(entry.meta.created);
             store.set(&key, entry.encode().into()).unwrap();
         }
     }
+    newest
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,8 +141,9 @@ async fn a_purge_reaches_every_instance_and_the_host() {
         let product = Product::with(Some(store.clone()), &[], &[]).await;
         let mut client = product.client().await;
         warm(&mut client, None, "a").await;
-        age_entries(&store, 60);
-        purge(&store, subject, Mode::Hard);
+        // Long enough ago that what is computed anew counts as new.
+        let newest = age_entries(&store, 60);
+        purge(&store, subject, Mode::Hard, newest);
         // Instances look once a second.
         while product.computed().await < 2.0 {
             ask(&mut client, None, "a", "").await;

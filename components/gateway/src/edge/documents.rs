@@ -89,8 +89,8 @@ fn in_force(
         })
     });
     let marks = match marks.as_ref().map(|bytes| Marks::decode(bytes)) {
-        None => KnownMarks::Marks(Marks::default()),
-        Some(Ok(marks)) => KnownMarks::Marks(marks),
+        None => KnownMarks::default(),
+        Some(Ok(marks)) => KnownMarks::Marks(Box::new(marks)),
         Some(Err(error)) => {
             eprintln!("no stored result is used, because the purge marks cannot be: {error}");
             KnownMarks::Unreadable

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brink_cache::{Entry, Marks, Policy, Scope, SealKey, Seals, UnixSeconds};
+use brink_cache::{Entry, Policy, Scope, SealKey, Seals, UnixSeconds};
 use brink_gateway::error::ApiError;
 use brink_gateway::hit::{Missing, Settled};
 use brink_gateway::ruling::{Deployment, InForce, KnownMarks, Tenancy};
@@ -207,7 +207,7 @@ fn sealed_entries_are_used_only_under_their_own_key_and_secret() {
         let secret = SealKey::from_hex(&secret.to_string().repeat(64)).unwrap();
         let seals = Seals::new(secret, Vec::new()).unwrap();
         let policy = Policy::parse("version = 1\n[[rule]]\nname = \"a\"\nfresh = \"1m\"").unwrap();
-        let marks = KnownMarks::Marks(Marks::default());
+        let marks = KnownMarks::default();
         let deployment = Deployment {
             seals: Some(seals),
             ..Deployment::default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::key::Task;
-use brink_cache::{Key, Marks, ModelDigest, Outcome, Policy, UnixSeconds};
+use brink_cache::{Key, ModelDigest, Outcome, Policy, UnixSeconds};
 use brink_gateway::embeddings::{Answer, Fetched, Prefixes, Stored};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
@@ -76,7 +76,7 @@ pub(crate) fn pending_under(
 pub(crate) fn policy(rule: &str) -> Arc<InForce> {
     let source = format!("version = 1\n[[rule]]\nname = \"test\"\n{rule}\n");
     let policy = Policy::parse(&source).unwrap();
-    let marks = KnownMarks::Marks(Marks::default());
+    let marks = KnownMarks::default();
     Arc::new(InForce::new(policy, marks, Tenancy::Open))
 }
 
