@@ -24,6 +24,25 @@ pub fn groups(value: &str) -> Vec<String> {
         .collect()
 }
 
+/// The value of `Cache-Groups` for these groups, of which only visible ASCII is written; `None` for
+/// none at all.
+pub fn written(groups: &[String]) -> Option<String> {
+    let mut value = String::new();
+    for group in groups.iter().take(MAX_GROUPS) {
+        let separator = if value.is_empty() { "\"" } else { ", \"" };
+        value.push_str(separator);
+        for letter in group.chars().filter(|letter| (' '..='~').contains(letter)) {
+            // RFC 9651 §4.1.6
+            if matches!(letter, '"' | '\\') {
+                value.push('\\');
+            }
+            value.push(letter);
+        }
+        value.push('"');
+    }
+    (!value.is_empty()).then_some(value)
+}
+
 /// The groups that a response to a request of this method invalidates, from
 /// `Cache-Group-Invalidation`. None for safe methods: were a GET able to invalidate, any page
 /// could make a browser do it.
@@ -56,6 +75,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn written_groups_are_read_back(names in prop::collection::vec("[ -~]{0,20}", 0..6)) {
+            let value = written(&names);
+            prop_assert_eq!(value.is_none(), names.is_empty());
+            prop_assert_eq!(groups(&value.unwrap_or_default()), names);
+        }
+    }
 
     #[test]
     fn groups_are_read() {

@@ -266,7 +266,7 @@ impl Ruling {
         self.storing()?.negative_lifetimes(status)
     }
 
-    /// Labels for new entries.
+    /// Labels for new entries, and for answers that everybody may keep.
     pub fn surrogate_keys(&self, model: &str, digest: &ModelDigest) -> Vec<String> {
         self.storing()
             .map(|storing| storing.surrogate_keys(&self.asked.facts(model), Some(digest)))

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use brink_cache::http::{EntityTag, IfNoneMatch};
+use brink_cache::http::{EntityTag, IfNoneMatch, groups};
 use http::StatusCode;
 
 use super::answer::body;
@@ -33,9 +33,17 @@ pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Reply {
     }
     let lifetimes = lifetimes(plan, hits);
     if plan.ruling.is_public() {
-        reply
+        let labels = plan
+            .ruling
+            .surrogate_keys(&plan.request.model, &plan.model.digest);
+        let reply = reply
             .with("cache-control", format!("public, {lifetimes}"))
-            .with("cdn-cache-control", lifetimes)
+            .with("cdn-cache-control", lifetimes);
+        // Whoever purges a label here can purge it there too (RFC 9875 §2).
+        match groups::written(&labels) {
+            Some(groups) => reply.with("cache-groups", groups),
+            None => reply,
+        }
     } else {
         // Another client of the same browser may have another API key.
         reply

@@ -121,7 +121,7 @@ fn a_result_that_is_computed_anew_has_another_tag_and_another_form_too() {
 #[test]
 fn lifetimes_are_told_to_others_as_the_policy_has_them() {
     let mut world = World::under(
-        "fresh = \"100s\"\nstale_while_revalidate = \"20s\"\nstale_if_error = \"30s\"\nscope = \"public\"",
+        "fresh = \"100s\"\nstale_while_revalidate = \"20s\"\nstale_if_error = \"30s\"\nscope = \"public\"\nsurrogate_keys = [\"model:{model}\", \"a\"]",
     );
     let first = get(&mut world, "", NOW);
     let bounded = "public, max-age=60, stale-while-revalidate=20, stale-if-error=30";
@@ -139,6 +139,7 @@ fn lifetimes_are_told_to_others_as_the_policy_has_them() {
     );
     assert_eq!(reply.header("cdn-cache-control"), Some(lifetimes));
     assert_eq!(reply.header("vary"), Some("origin"));
+    assert_eq!(reply.header("cache-groups"), Some("\"model:m\", \"a\""));
 
     let mut world = World::under("store = false\nreason = \"test\"");
     let reply = get(&mut world, "", NOW);
