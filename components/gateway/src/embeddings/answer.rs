@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::for_caches;
-use super::plan::{FAULT_MEDIA, Hit, Lack, Plan, Refresh, Resolved};
+use super::plan::{FAULT_MEDIA, Plan};
+use super::resolved::{Hit, Lack, Refresh, Resolved};
 use super::vector;
 use crate::error::ApiError;
 use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, Reply, SERVER_TIMING};

@@ -6,8 +6,9 @@ use brink_cache::http::{EntityTag, IfNoneMatch, groups};
 use http::StatusCode;
 
 use super::answer::body;
-use super::plan::{Hit, Plan};
+use super::plan::Plan;
 use super::request::EncodingFormat;
+use super::resolved::Hit;
 use crate::reply::Reply;
 
 /// The answer, or 304 if the client has it (RFC 9110 §13.1.2).

@@ -7,12 +7,15 @@ mod plan;
 mod prefixes;
 mod query;
 mod request;
+mod resolved;
 mod vector;
 
 pub use answer::{Answer, Stored};
-pub use plan::{Fetched, Refresh};
+pub use plan::Fetched;
 pub use prefixes::Prefixes;
 pub use request::{EncodingFormat, Request};
+pub use resolved::Refresh;
 
 pub(crate) use answer::Timing;
-pub(crate) use plan::{Plan, Resolved};
+pub(crate) use plan::Plan;
+pub(crate) use resolved::Resolved;

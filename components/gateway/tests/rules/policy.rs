@@ -98,6 +98,9 @@ fn stale_while_revalidate_answers_at_once_and_refreshes_what_was_stale() {
     assert_eq!(header(&answer, "age"), "15");
     assert_eq!(world.computed, [Input::Text("1".to_owned())]);
 
+    world.ask(&both, "only-if-cached", after(25)).unwrap();
+    assert_eq!(world.computed.len(), 1, "after that, no model runs");
+
     let answer = world.ask(&both, "", after(15)).unwrap();
     assert_eq!(header(&answer, "cache-status"), "brink-edge; hit; ttl=9");
     assert_eq!(world.computed.len(), 1, "it was refreshed once");
