@@ -146,6 +146,7 @@ fn made_up(items: usize) -> EmbedAnswer {
     EmbedAnswer {
         items: vec![item; items],
         timings: Timings::default(),
+        model_time: None,
     }
 }
 

@@ -289,6 +289,7 @@ async fn embed(State(gate): State<Gate>, body: Bytes) -> Vec<u8> {
     let reply: EmbedReply = Ok(EmbedAnswer {
         items: vec![item; inputs.len()],
         timings: Timings::default(),
+        model_time: None,
     });
     message::encode(&reply)
 }

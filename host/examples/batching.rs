@@ -180,6 +180,7 @@ fn request(service: &InferService, text: &str) -> EmbedRequest {
         look_up: false,
         store: false,
         timeout_ms: 30_000,
+        share: None,
         inputs: vec![Input::Text(text.to_owned())],
     }
 }

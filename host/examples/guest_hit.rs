@@ -172,6 +172,7 @@ async fn embed(body: Bytes) -> Vec<u8> {
     let reply: EmbedReply = Ok(EmbedAnswer {
         items: vec![item; items],
         timings: Timings::default(),
+        model_time: None,
     });
     message::encode(&reply)
 }

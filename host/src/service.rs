@@ -31,6 +31,7 @@ mod follow;
 mod lead;
 mod model;
 mod plan;
+mod share;
 
 pub use config::{ServiceConfig, ServiceConfigError};
 pub use error::InferError;
@@ -39,6 +40,7 @@ pub use model::{Model, OpenError};
 use active::ActiveCalls;
 use call::Call;
 use lead::Answer;
+use share::{Admitted, Shares};
 
 /// Answers calls for one or more models. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ struct Inner {
     /// One permit per core: more tokenising at once would only take turns.
     tokenising: Semaphore,
     calls: ActiveCalls,
+    shares: Shares,
     items: CacheItems,
     results: ResultsConfig,
     config: ServiceConfig,
@@ -97,6 +100,7 @@ impl InferService {
             flights: Collapse::new(limits),
             tokenising: Semaphore::new(cores),
             calls: ActiveCalls::default(),
+            shares: Shares::new(config.max_tenants),
             items,
             results,
             config,
@@ -135,8 +139,13 @@ impl InferService {
         let _active = self.0.calls.enter().ok_or_else(draining)?;
         request.validate()?;
         let model = self.model(&request)?;
-        let call = Arc::new(Call::new(Arc::clone(&self.0), model, request, arrived));
-        call.answer().await
+        let share = request.share.as_ref();
+        let admitted = share.map(|share| self.0.shares.admit(share)).transpose()?;
+        let taken = admitted.as_ref().map(Admitted::taken);
+        let call = Call::new(Arc::clone(&self.0), model, request, arrived).charged_to(taken);
+        let mut answer = Arc::new(call).answer().await?;
+        answer.model_time = admitted.as_ref().and_then(Admitted::model_time);
+        Ok(answer)
     }
 
     /// Refuses new calls, and returns when those accepted are answered or the deadline passes.

@@ -86,6 +86,7 @@ pub(crate) fn request<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> Em
         look_up: true,
         store: true,
         timeout_ms: 60_000,
+        share: None,
         inputs: inputs.collect(),
     }
 }
@@ -132,6 +133,7 @@ impl Harness {
         let items = CacheItems::register(&mut registry);
         let config = ServiceConfig {
             max_timeout: Duration::from_secs(60),
+            ..ServiceConfig::default()
         };
         let service = InferService::new(vec![model], options.results, config, items);
         Self {

@@ -1,5 +1,7 @@
 //! The embedding call: all items that an edge lacks, in one message.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
 use brink_cache::{KeyPrefix, ModelDigest, Outcome, Scope};
 use bytes::Bytes;
@@ -31,8 +33,21 @@ pub struct EmbedRequest {
     pub store: bool,
     /// How long the caller waits, in milliseconds.
     pub timeout_ms: u32,
+    /// What the tenant may take from a host; `None` if it is not limited.
+    pub share: Option<TenantShare>,
     /// The items.
     pub inputs: Vec<Input>,
+}
+
+/// What a tenant may take from a host. The host counts, for all edges that ask it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantShare {
+    /// Whose share it is.
+    pub tenant: String,
+    /// Most calls in flight.
+    pub max_concurrent: Option<NonZeroU32>,
+    /// Most model time in a minute, in milliseconds.
+    pub model_ms_per_minute: Option<NonZeroU64>,
 }
 
 /// One item.
@@ -118,6 +133,17 @@ pub struct EmbedAnswer {
     pub items: Vec<EmbeddedItem>,
     /// Where the time went.
     pub timings: Timings,
+    /// What is left of the tenant's model time, if that is limited.
+    pub model_time: Option<ModelTime>,
+}
+
+/// What is left of a tenant's model time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelTime {
+    /// Milliseconds left.
+    pub left_ms: u64,
+    /// Milliseconds until all of it is there again.
+    pub full_after_ms: u64,
 }
 
 /// One result.
@@ -157,6 +183,7 @@ mod tests {
             look_up: true,
             store: true,
             timeout_ms: 1000,
+            share: None,
             inputs,
         }
     }
@@ -199,6 +226,7 @@ mod tests {
                 outcome: Outcome::Miss,
             }],
             timings: Timings::default(),
+            model_time: None,
         });
         assert_eq!(message::decode(&message::encode(&reply)), Ok(reply));
     }

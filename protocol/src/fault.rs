@@ -33,6 +33,10 @@ pub enum FaultCode {
     DeadlineExceeded,
     /// The model failed on this input.
     ModelFailed,
+    /// The tenant has as many calls in flight as it may have.
+    TooManyInFlight,
+    /// The tenant's model time is used up.
+    ModelTimeSpent,
 }
 
 impl FaultCode {
@@ -47,6 +51,7 @@ impl FaultCode {
             Self::Overloaded => 503,
             Self::DeadlineExceeded => 504,
             Self::ModelFailed => 500,
+            Self::TooManyInFlight | Self::ModelTimeSpent => 429,
         }
     }
 
@@ -60,6 +65,8 @@ impl FaultCode {
             Self::Overloaded => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ModelFailed => "model_failed",
+            Self::TooManyInFlight => "too_many_in_flight",
+            Self::ModelTimeSpent => "model_time_spent",
         }
     }
 }

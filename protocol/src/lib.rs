@@ -17,7 +17,9 @@ pub mod limits;
 pub mod message;
 
 pub use catalog::{Catalog, ModelInfo};
-pub use embed::{EmbedAnswer, EmbedReply, EmbedRequest, EmbeddedItem, Input, Timings};
+pub use embed::{
+    EmbedAnswer, EmbedReply, EmbedRequest, EmbeddedItem, Input, ModelTime, TenantShare, Timings,
+};
 pub use fault::{Fault, FaultCode};
 
 /// Path of the catalogue.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::limits::MAX_MESSAGE_BYTES;
 
 const MAGIC: &[u8; 3] = b"BRM";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

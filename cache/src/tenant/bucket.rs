@@ -79,6 +79,37 @@ impl TokenBucket {
         }
     }
 
+    /// The bucket that [`state`](Self::state) left behind, with the measures that hold now. What is
+    /// no state, and so never was a bucket's, gives a full one: a store that loses buckets must not
+    /// lock anybody out.
+    ///
+    /// A store may be written by edges whose clocks differ. A time that lies further ahead of
+    /// `now_ms` than the bucket takes to fill cannot be waited for, and counts as now.
+    pub fn resume(quota: Quota, state: &[u8], now_ms: u64) -> Self {
+        let full = Self::full(quota, now_ms);
+        let Some((level, latest)) = state.split_first_chunk::<16>() else {
+            return full;
+        };
+        let Ok(latest) = latest.try_into().map(u64::from_le_bytes) else {
+            return full;
+        };
+        let most_ahead = now_ms.saturating_add(quota.fill_ms());
+        Self {
+            // Measures may have been made smaller meanwhile.
+            level: i128::from_le_bytes(*level).min(full.level),
+            latest_ms: if latest > most_ahead { now_ms } else { latest },
+            ..full
+        }
+    }
+
+    /// What [`resume`](Self::resume) goes on from: level and latest time, little-endian.
+    pub fn state(&self) -> [u8; 24] {
+        let mut state = [0; 24];
+        state[..16].copy_from_slice(&self.level.to_le_bytes());
+        state[16..].copy_from_slice(&self.latest_ms.to_le_bytes());
+        state
+    }
+
     /// Its measures.
     pub fn quota(&self) -> Quota {
         self.quota
@@ -202,9 +233,34 @@ mod tests {
     }
 
     #[test]
+    fn bucket_goes_on_where_it_was_left() {
+        let quota = quota(2, 1, 1_000);
+        let mut bucket = TokenBucket::full(quota, 5_000);
+        bucket.spend(5_000, 3);
+        assert_eq!(TokenBucket::resume(quota, &bucket.state(), 5_000), bucket);
+        let mut resumed = TokenBucket::resume(quota, &bucket.state(), 6_000);
+        assert_eq!(resumed.take(6_000, 1), Err(Wait { ms: Some(1_000) }));
+        for state in [&b""[..], &[1; 23], &[1; 25]] {
+            let full = TokenBucket::full(quota, 7);
+            assert_eq!(TokenBucket::resume(quota, state, 7), full);
+        }
+    }
+
+    #[test]
+    fn edge_with_a_clock_far_ahead_locks_nobody_out() {
+        let quota = quota(1, 1, 1_000);
+        let mut bucket = TokenBucket::full(quota, 1_000_000_000);
+        assert!(bucket.take(1_000_000_000, 1).is_ok());
+        let mut resumed = TokenBucket::resume(quota, &bucket.state(), 5_000);
+        assert_eq!(resumed.take(5_000, 1), Err(Wait { ms: Some(1_000) }));
+        assert!(resumed.take(6_000, 1).is_ok());
+    }
+
+    #[test]
     fn largest_numbers_do_not_overflow() {
         let mut bucket = TokenBucket::full(quota(u64::MAX, u64::MAX, u64::MAX), 0);
         for now in [0, u64::MAX, 0] {
+            bucket = TokenBucket::resume(bucket.quota(), &bucket.state(), now);
             let _ = bucket.take(now, u64::MAX);
             bucket.spend(now, u64::MAX);
             bucket.remaining(now);

@@ -47,16 +47,17 @@ mod tests {
 
     use sfv::{List, Parser};
 
-    use super::super::{Rate, TenantLimits, TokenBucket};
+    use super::super::{Rate, TokenBucket};
     use super::*;
 
     #[test]
     fn limits_are_told_as_the_draft_shows_them() {
-        let minute = TenantLimits {
-            model_ms_per_minute: NonZeroU64::new(100),
-            ..TenantLimits::default()
+        let number = |value| NonZeroU64::new(value).unwrap();
+        let quota = Quota {
+            capacity: number(100),
+            refill: number(100),
+            window_ms: number(60_000),
         };
-        let quota = minute.model_time_quota().unwrap();
         let mut bucket = TokenBucket::full(quota, 0);
         let left = bucket.take(0, 50).unwrap();
         assert_eq!(

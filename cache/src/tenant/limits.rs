@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bucket::Quota;
 
 const SECOND_MS: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
+const MICROSECONDS: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
 const MINUTE_MS: NonZeroU64 = NonZeroU64::new(60_000).expect("not zero");
 
 /// The limits of one tenant.
@@ -47,16 +48,22 @@ impl TenantLimits {
         self.requests_per_second.map(Rate::quota)
     }
 
-    /// The measures of the bucket of model time, if that is limited. A request costs its
-    /// milliseconds; they are known afterwards, see [`TokenBucket::spend`].
-    ///
-    /// [`TokenBucket::spend`]: super::TokenBucket::spend
+    /// The measures of the bucket of model time, if that is limited.
     pub fn model_time_quota(&self) -> Option<Quota> {
-        let milliseconds = self.model_ms_per_minute?;
-        Some(Quota {
-            capacity: milliseconds,
-            refill: milliseconds,
-            window_ms: MINUTE_MS,
-        })
+        self.model_ms_per_minute.map(model_time_quota)
+    }
+}
+
+/// The measures of a bucket of so many milliseconds of model time per minute. Its tokens are
+/// microseconds, for small models. What a request costs is known afterwards, see
+/// [`TokenBucket::spend`].
+///
+/// [`TokenBucket::spend`]: super::TokenBucket::spend
+pub fn model_time_quota(per_minute_ms: NonZeroU64) -> Quota {
+    let microseconds = per_minute_ms.saturating_mul(MICROSECONDS);
+    Quota {
+        capacity: microseconds,
+        refill: microseconds,
+        window_ms: MINUTE_MS,
     }
 }

@@ -20,8 +20,8 @@
 //! | [`fields`] | how is that told to clients? |
 //! | `check`, `source`, [`stored`] | what is allowed, and what do a file and stored bytes mean? |
 //!
-//! Not here: who keeps the buckets. An edge that keeps its own lets each tenant have its limit
-//! once per edge.
+//! Not here: who keeps the buckets. Edges keep that of requests in their store, under
+//! [`bucket_key`], so that all edges with one store count together; the host keeps that of model time.
 
 pub mod api_key;
 pub mod auth;
@@ -63,6 +63,12 @@ pub struct Tenant {
 /// The key of the compiled table in a key-value store. Keys of results are 64 hexadecimal digits,
 /// so this one can never be one of theirs.
 pub const STORE_KEY: &str = "brink/tenants/1";
+
+/// The key, in the edges' store, of the state of a tenant's bucket of requests. No key of results
+/// looks like it (see [`STORE_KEY`]).
+pub fn bucket_key(tenant: &str) -> String {
+    format!("brink/rate/1/{tenant}")
+}
 
 /// A checked table of tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,8 +89,6 @@ fn reply(list: &[Tenant], version: Option<&str>, is_dry_run: Option<bool>) -> Re
         dry_run: Option<bool>,
         version: Option<&'a str>,
         tenant_count: usize,
-        /// Said as long as it is so: a limit that does nothing must not look as if it did.
-        limits_enforced: bool,
         tenants: Vec<ShownTenant<'a>>,
     }
     let shown = Shown {
@@ -98,7 +96,6 @@ fn reply(list: &[Tenant], version: Option<&str>, is_dry_run: Option<bool>) -> Re
         dry_run: is_dry_run,
         version,
         tenant_count: list.len(),
-        limits_enforced: false,
         tenants: list.iter().map(ShownTenant::from).collect(),
     };
     let body = serde_json::to_vec(&shown).expect("texts and numbers always serialise");

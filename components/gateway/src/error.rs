@@ -1,6 +1,6 @@
 //! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
 
-use brink_cache::tenant::AuthError;
+use brink_cache::tenant::{AuthError, TenantLimits, Wait};
 use brink_protocol::{Fault, FaultCode};
 use http::StatusCode;
 use serde::Serialize;
@@ -132,6 +132,26 @@ impl ApiError {
             "API keys are required here and no tenants are stored; the operator stores them with --tenants or PUT \
              /admin/tenants, or sets the variable authentication",
         )
+    }
+
+    /// 429: the tenant asks more often than it may.
+    pub fn too_many_requests(tenant: &str, limits: TenantLimits, wait: Wait) -> Self {
+        let allowed = limits.requests_per_second.map_or_else(String::new, |rate| {
+            format!(
+                ": it may make {} requests per second, and {} at once",
+                rate.per_second, rate.burst
+            )
+        });
+        Self {
+            retry_after_ms: wait
+                .ms
+                .map(|ms| u32::try_from(ms).unwrap_or(u32::MAX).max(1)),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_exceeded",
+                format!("tenant {tenant} asks too often{allowed}"),
+            )
+        }
     }
 
     /// 413: the body is above the limit.

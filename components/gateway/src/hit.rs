@@ -136,13 +136,13 @@ pub fn begin(
     if route == Route::Preflight {
         return Ok(Begun::Answered(cors::preflight(head)));
     }
-    let tenant = known.in_force.tenant(head.get("authorization"))?;
+    let caller = known.in_force.caller(head.get("authorization"))?;
     let reply = match (route, known.catalog) {
         (Route::Embeddings(verb), _) => {
             let asked = Asked {
                 verb,
                 route: "/v1/embeddings",
-                tenant,
+                caller,
                 if_none_match: (verb != Verb::Post)
                     .then(|| head.get("if-none-match").map(str::to_owned))
                     .flatten(),

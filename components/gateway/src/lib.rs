@@ -19,6 +19,7 @@ pub mod error;
 pub mod head;
 pub mod hit;
 pub mod models;
+pub mod rate;
 pub mod reply;
 pub mod request_id;
 pub mod route;

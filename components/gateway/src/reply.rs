@@ -92,15 +92,20 @@ impl Reply {
     }
 
     /// Adds a name to the one `Vary` field.
-    pub fn vary(mut self, name: &'static str) -> Self {
-        match self.headers.iter_mut().find(|(own, _)| *own == "vary") {
+    pub fn vary(self, name: &'static str) -> Self {
+        self.join("vary", name)
+    }
+
+    /// Adds a member to the one field of that name, which is a list.
+    pub(crate) fn join(mut self, name: &'static str, member: &str) -> Self {
+        match self.headers.iter_mut().find(|(own, _)| *own == name) {
             Some((_, value)) => {
                 let list = value.to_mut();
                 list.push_str(", ");
-                list.push_str(name);
+                list.push_str(member);
                 self
             }
-            None => self.with("vary", name),
+            None => self.with(name, member.to_owned()),
         }
     }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use brink_cache::entry::MAX_ENTRY_BYTES;
 use brink_cache::policy::{Action, RequestFacts, Sampling, Sharing, Storing};
+use brink_cache::tenant::TenantLimits;
 use brink_cache::{
     EntryMeta, Key, Lifetimes, Marked, Marks, ModelDigest, Policy, Purged, Scope, Seals, Tenants,
 };
+use brink_protocol::TenantShare;
 use bytes::Bytes;
 
 use crate::error::ApiError;
@@ -21,7 +23,18 @@ pub struct InForce {
     labels: Vec<String>,
     marks: KnownMarks,
     tenancy: Tenancy,
+    /// Whether any tenant's requests are counted.
+    has_rates: bool,
     deployment: Deployment,
+}
+
+/// Who asks, and how much may be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant's name.
+    pub name: Arc<str>,
+    /// Its limits.
+    pub limits: TenantLimits,
 }
 
 /// What is fixed for as long as an instance lives.
@@ -90,7 +103,7 @@ pub struct Asked {
     /// The route's path.
     pub route: &'static str,
     /// Who asks.
-    pub tenant: Arc<str>,
+    pub caller: Caller,
     /// `If-None-Match`, where it means something: for the safe methods.
     pub if_none_match: Option<String>,
 }
@@ -108,7 +121,15 @@ impl InForce {
             .map(|rule| format!("version=\"{version}\", rule=\"{}\"", rule.name))
             .collect();
         labels.push(format!("version=\"{version}\""));
+        let has_rates = match &tenancy {
+            Tenancy::Keys(tenants) => {
+                let mut list = tenants.list().iter();
+                list.any(|tenant| tenant.limits.requests_per_second.is_some())
+            }
+            Tenancy::Open | Tenancy::Closed => false,
+        };
         Self {
+            has_rates,
             policy,
             labels,
             marks,
@@ -126,16 +147,32 @@ impl InForce {
     ///
     /// # Errors
     /// 401 when API keys are required and this is none; 503 when there are none that could be read.
-    pub fn tenant(&self, authorization: Option<&str>) -> Result<Arc<str>, ApiError> {
+    pub fn caller(&self, authorization: Option<&str>) -> Result<Caller, ApiError> {
         static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
         match &self.tenancy {
-            Tenancy::Open => Ok(DEFAULT.clone()),
+            Tenancy::Open => Ok(Caller::unlimited(DEFAULT.clone())),
             Tenancy::Closed => Err(ApiError::no_tenants()),
             Tenancy::Keys(tenants) => match tenants.authenticate(authorization) {
-                Ok(tenant) => Ok(tenant.name.as_str().into()),
+                Ok(tenant) => Ok(Caller {
+                    name: tenant.name.as_str().into(),
+                    limits: tenant.limits,
+                }),
                 Err(error) => Err(ApiError::unauthenticated(error)),
             },
         }
+    }
+
+    /// The tenant that asks, if its requests are counted.
+    pub fn counted(&self, authorization: Option<&str>) -> Option<Caller> {
+        if !self.has_rates {
+            return None;
+        }
+        let caller = self.caller(authorization).ok()?;
+        caller
+            .limits
+            .requests_per_second
+            .is_some()
+            .then_some(caller)
     }
 
     /// The policy itself.
@@ -151,12 +188,20 @@ impl Default for InForce {
     }
 }
 
+impl Caller {
+    /// A tenant without limits.
+    pub fn unlimited(name: Arc<str>) -> Self {
+        let limits = TenantLimits::default();
+        Self { name, limits }
+    }
+}
+
 impl Asked {
     fn facts<'a>(&'a self, model: &'a str) -> RequestFacts<'a> {
         RequestFacts {
             method: self.verb.method(),
             route: self.route,
-            tenant: &self.tenant,
+            tenant: &self.caller.name,
             model,
             task: TASK,
             sampling: Sampling::default(),
@@ -187,11 +232,22 @@ impl Ruling {
 
     /// Who may read the results.
     pub fn scope(&self) -> Scope {
-        let tenant = &*self.asked.tenant;
+        let tenant = &*self.asked.caller.name;
         match self.storing() {
             Some(storing) => storing.scope(tenant),
             None => Scope::Tenant(tenant.to_owned()),
         }
+    }
+
+    /// What the tenant may take from a host; `None` if it is not limited.
+    pub fn share(&self) -> Option<TenantShare> {
+        let Caller { name, limits } = &self.asked.caller;
+        let is_limited = limits.max_concurrent.is_some() || limits.model_ms_per_minute.is_some();
+        is_limited.then(|| TenantShare {
+            tenant: name.to_string(),
+            max_concurrent: limits.max_concurrent,
+            model_ms_per_minute: limits.model_ms_per_minute,
+        })
     }
 
     /// Whether everybody may keep answers, not only the one who asked.
@@ -256,7 +312,7 @@ impl Ruling {
             created: meta.created,
             model,
             digest: &meta.model_digest,
-            tenant: (!self.is_public()).then_some(&*self.asked.tenant),
+            tenant: (!self.is_public()).then_some(&*self.asked.caller.name),
             surrogate_keys: &meta.surrogate_keys,
         })
     }
@@ -289,7 +345,7 @@ mod tests {
         let asked = Asked {
             verb: Verb::Post,
             route: "/v1/embeddings",
-            tenant: tenant.into(),
+            caller: Caller::unlimited(tenant.into()),
             if_none_match: None,
         };
         let marks = KnownMarks::default();

@@ -9,7 +9,7 @@ use brink_protocol::Catalog;
 use crate::embeddings::{Plan, Prefixes, Request};
 use crate::error::ApiError;
 use crate::route::Verb;
-use crate::ruling::{Asked, InForce, Ruling};
+use crate::ruling::{Asked, Caller, InForce, Ruling};
 
 /// The keys of what a request for embeddings left in stores; none where the policy stores
 /// nothing of it. `body` is that of a `POST /v1/embeddings`.
@@ -36,7 +36,7 @@ pub fn stored_keys(
         let asked = Asked {
             verb,
             route: "/v1/embeddings",
-            tenant: tenant.clone(),
+            caller: Caller::unlimited(tenant.clone()),
             if_none_match: None,
         };
         let ruling = Ruling::new(in_force, asked, &request.model);

@@ -218,6 +218,7 @@ pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
     let mut section = reader.section("service");
     ServiceConfig {
         max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
+        max_tenants: section.integer("max_tenants", default.max_tenants, 1..=1_000_000),
     }
 }
 

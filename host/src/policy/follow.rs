@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use brink_cache::{Policy, Tenant, TenantLimits, Tenants, policy, tenant};
+use brink_cache::{Policy, Tenants, policy, tenant};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
@@ -63,20 +63,9 @@ impl From<&Tenants> for Compiled {
         let count = tenants.list().len();
         Self {
             bytes: tenants.encode().into(),
-            summary: match limited_in_vain(tenants) {
-                0 => format!("{count} tenant(s)"),
-                limited => format!(
-                    "{count} tenant(s); the limits of {limited} of them are NOT ENFORCED YET"
-                ),
-            },
+            summary: format!("{count} tenant(s)"),
         }
     }
-}
-
-/// How many tenants have limits, which nothing enforces yet: whoever sets one has to know.
-pub(super) fn limited_in_vain(tenants: &Tenants) -> usize {
-    let is_limited = |tenant: &&Tenant| tenant.limits != TenantLimits::default();
-    tenants.list().iter().filter(is_limited).count()
 }
 
 /// A file and the store that follows it.

@@ -126,14 +126,6 @@ pub fn check_tenants(file: &Path) -> Result<String, PolicyError> {
         tenants.list().len(),
         tenants.encode().len()
     );
-    let limited = follow::limited_in_vain(&tenants);
-    if limited > 0 {
-        write!(
-            summary,
-            "\nwarning: the limits of {limited} tenant(s) are NOT ENFORCED YET"
-        )
-        .expect("a text takes whatever is written to it");
-    }
     for tenant in tenants.list() {
         let keys = tenant.key_hashes.len();
         write!(summary, "\n  {}: {keys} API key(s)", tenant.name)

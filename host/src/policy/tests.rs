@@ -186,18 +186,3 @@ fn built_in_policy_is_explained_without_a_file() {
     assert!(told.starts_with("policy \"default\", version "), "{told}");
     assert!(told.contains("its key needs the model's digest"), "{told}");
 }
-
-#[test]
-fn limits_of_tenants_that_nothing_enforces_are_warned_of() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tenants.toml");
-    let source = "version = 1\n[[tenant]]\nname = \"a\"\nkey_hashes = []\n";
-    std::fs::write(&file, source).unwrap();
-    assert!(!super::check_tenants(&file).unwrap().contains("warning"));
-    std::fs::write(&file, format!("{source}max_concurrent = 8\n")).unwrap();
-    let told = super::check_tenants(&file).unwrap();
-    assert!(
-        told.contains("warning: the limits of 1 tenant(s)"),
-        "{told}"
-    );
-}

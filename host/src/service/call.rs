@@ -14,6 +14,7 @@ use super::follow::{Following, Role};
 use super::lead::{Computed, Led, lead};
 use super::model::Model;
 use super::plan::Plan;
+use super::share::Taken;
 use crate::results::Tier;
 use crate::results::collapse::Joined;
 use crate::results::store::StoredResult;
@@ -27,6 +28,8 @@ pub(super) struct Call {
     pub(super) plan: Plan,
     pub(super) arrived: Instant,
     pub(super) deadline: Instant,
+    /// Who pays for the model's work, if that is limited.
+    taken: Option<Arc<Taken>>,
 }
 
 /// A distinct input's result and how it was come by.
@@ -54,6 +57,19 @@ impl Call {
             request,
             arrived,
             deadline,
+            taken: None,
+        }
+    }
+
+    /// The same call, whose model time is this tenant's.
+    pub(super) fn charged_to(self, taken: Option<Arc<Taken>>) -> Self {
+        Self { taken, ..self }
+    }
+
+    /// Model time that was spent for it.
+    pub(super) fn charge(&self, cost: Duration) {
+        if let Some(taken) = &self.taken {
+            taken.spend(cost);
         }
     }
 
@@ -182,7 +198,11 @@ impl Call {
             inference_us: longest(|timings| timings.inference_us),
         };
         self.log(items.len(), timings);
-        EmbedAnswer { items, timings }
+        EmbedAnswer {
+            items,
+            timings,
+            model_time: None,
+        }
     }
 
     fn log(&self, items: usize, timings: Timings) {

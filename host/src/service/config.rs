@@ -7,12 +7,15 @@ use std::time::Duration;
 pub struct ServiceConfig {
     /// Longest time that a call may take, whatever it asks for. Default: 30 s.
     pub max_timeout: Duration,
+    /// Most tenants with limits whose calls and model time are counted at a time. Default: 10,000.
+    pub max_tenants: usize,
 }
 
 impl Default for ServiceConfig {
     fn default() -> Self {
         Self {
             max_timeout: Duration::from_secs(30),
+            max_tenants: 10_000,
         }
     }
 }

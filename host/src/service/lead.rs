@@ -156,6 +156,7 @@ async fn finish(call: &Call, led: Led, mut pending: Pending) {
 
 /// Stores a result, before the flight ends: whoever finds no flight finds the result.
 fn keep(call: &Call, led: &Led, inferred: Inferred) -> Computed {
+    call.charge(inferred.cost);
     let result = StoredResult {
         vector: inferred.vector,
         tokens: inferred.tokens,

@@ -300,3 +300,26 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn tenant_with_as_many_calls_as_it_may_have_is_refused_alone() {
+    let mut harness = Harness::new(gated());
+    let of = |tenant: &str, text: &str| EmbedRequest {
+        share: Some(brink_protocol::TenantShare {
+            tenant: tenant.to_owned(),
+            max_concurrent: std::num::NonZeroU32::new(1),
+            model_ms_per_minute: None,
+        }),
+        ..request([text])
+    };
+    let first = call(&harness, of("a", "w1"));
+    tokio::task::yield_now().await;
+    let fault = refuse(&harness, of("a", "w2")).await;
+    assert_eq!(fault.code, FaultCode::TooManyInFlight);
+    let other = call(&harness, of("b", "w1"));
+    tokio::task::yield_now().await;
+    harness.gate = None;
+    first.await.expect("no panic").expect("an answer");
+    other.await.expect("no panic").expect("an answer");
+    embed(&harness, of("a", "w2")).await;
+}

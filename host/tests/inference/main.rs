@@ -70,6 +70,7 @@ fn request(inputs: Vec<Input>, truncate: bool) -> EmbedRequest {
         look_up: false,
         store: false,
         timeout_ms: 30_000,
+        share: None,
         inputs,
     }
 }

@@ -17,6 +17,11 @@ const ACME: &str = "sk-acme-0123456789abcdef";
 const OTHER: &str = "sk-other-0123456789abcde";
 
 fn tenants_file() -> (tempfile::TempDir, PathBuf) {
+    limited_tenants_file("")
+}
+
+/// Two tenants, of which the first one has limits.
+fn limited_tenants_file(limits: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tenants.toml");
     let tenant = |name: &str, key: &str| {
@@ -24,7 +29,7 @@ fn tenants_file() -> (tempfile::TempDir, PathBuf) {
         format!("[[tenant]]\nname = \"{name}\"\nkey_hashes = [\"{hash}\"]\n")
     };
     let source = format!(
-        "version = 1\n{}{}",
+        "version = 1\n{}{limits}\n{}",
         tenant("acme", ACME),
         tenant("other", OTHER)
     );
@@ -90,6 +95,69 @@ async fn nobody_is_answered_without_a_key_and_no_key_is_echoed() {
     }
     assert_eq!(client.get("/v1/models").await.status, 401);
     assert_eq!(product.computed().await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_above_the_rate_are_refused_through_both_doors_and_cost_others_nothing() {
+    let (_folder, file) = limited_tenants_file("requests_per_second = 1\nburst = 20");
+    let store = Arc::new(MemoryStore::new(64 << 20));
+    let product = Product::with_tenants(file, store.clone(), &[]).await;
+    let mut client = product.client().await;
+    let first = ask(&mut client, Some(ACME), "a", "").await;
+    assert_eq!(first.status, 200);
+    assert_eq!(first.header("ratelimit-policy"), "\"requests\";q=20;w=20");
+    assert!(
+        first
+            .header("ratelimit")
+            .starts_with("\"requests\";r=19;t="),
+        "{}",
+        first.header("ratelimit")
+    );
+    // A stored result is counted as well: refused at last, whichever door answers.
+    let refused = loop {
+        let reply = ask(&mut client, Some(ACME), "a", "").await;
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    assert_eq!(refused.status, 429);
+    assert_eq!(
+        refused.json()["error"]["code"],
+        json!("rate_limit_exceeded")
+    );
+    assert_eq!(refused.json()["error"]["type"], json!("rate_limit_error"));
+    assert_eq!(refused.header("retry-after"), "1");
+    assert!(
+        refused
+            .header("ratelimit")
+            .starts_with("\"requests\";r=0;t=")
+    );
+    let miss = ask(&mut client, Some(ACME), "another", "no-cache").await;
+    assert_eq!(miss.status, 429, "nothing is computed for it");
+    // The limit is the tenant's, not the edge's, and no way to find out who exists.
+    assert_eq!(ask(&mut client, Some(OTHER), "a", "").await.status, 200);
+    assert_eq!(ask(&mut client, None, "a", "").await.status, 401);
+    assert_eq!(product.computed().await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn used_up_model_time_refuses_misses_and_still_answers_hits() {
+    let (_folder, file) = limited_tenants_file("model_ms_per_minute = 1");
+    let store = Arc::new(MemoryStore::new(64 << 20));
+    let product = Product::with_tenants(file, store, &[]).await;
+    let mut client = product.client().await;
+    // Longer than a millisecond on any machine.
+    let long = "many words ".repeat(100);
+    let computed = ask(&mut client, Some(ACME), &long, "").await;
+    assert_eq!(computed.status, 200);
+    assert_eq!(computed.header("ratelimit-policy"), "\"model-ms\";q=1;w=60");
+    warm(&mut client, Some(ACME), &long).await;
+    let refused = ask(&mut client, Some(ACME), "a", "").await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert_eq!(refused.json()["error"]["code"], json!("model_time_spent"));
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!(wait >= 1);
+    assert_eq!(ask(&mut client, Some(OTHER), "a", "").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,6 @@ fn a_table_is_put_in_force_and_shown_without_hashes() {
     let seen = send(&world, "GET /admin/tenants", "");
     assert_eq!(seen.json["source"], "stored");
     assert_eq!(seen.json["tenant_count"], 2);
-    assert_eq!(seen.json["limits_enforced"], false);
     let acme = &seen.json["tenants"][0];
     assert_eq!((&acme["name"], &acme["keys"]), (&"acme".into(), &2.into()));
     assert_eq!(acme["limits"]["requests_per_second"], 5);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::UnixSeconds;
+use brink_cache::tenant::bucket_key;
 use brink_protocol::Catalog;
 
 use super::SystemClock;
@@ -22,7 +23,8 @@ use super::store::FastStore;
 use crate::embeddings::Prefixes;
 use crate::head::Head;
 use crate::hit::{self, Clock, Known};
-use crate::reply::Exchange;
+use crate::rate::Admission;
+use crate::reply::{Exchange, Reply};
 use crate::ruling::InForce;
 
 /// What an instance of this door keeps between requests.
@@ -89,12 +91,30 @@ impl Fast {
             max_body_bytes: self.settings.max_body_bytes,
         };
         let answer = hit::answer(head, body, known, &mut &self.store, &clock).transpose()?;
+        // Last: a request that goes on through the other door is counted there.
+        let reply = match self.admit(&in_force, head) {
+            None => answer.unwrap_or_else(Reply::from),
+            Some(admission) => {
+                let answer = admission.check().and(answer);
+                admission.tell(answer.unwrap_or_else(Reply::from))
+            }
+        };
         let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
-        let reply = exchange.finish(answer);
+        let reply = reply.finish(&exchange);
         Some(WireReply {
             head: reply.encode_head(),
             body: reply.body.into(),
         })
+    }
+
+    /// Counts the request, if its tenant's are counted.
+    fn admit(&self, in_force: &InForce, head: &Head<'_>) -> Option<Admission> {
+        let caller = in_force.counted(head.get("authorization"))?;
+        let key = bucket_key(&caller.name);
+        let stored = self.store.get_named(&key);
+        let admission = Admission::decide(&caller, &stored, SystemClock::now_ms())?;
+        self.store.set_named(&key, &admission.state());
+        Some(admission)
     }
 
     /// What operators have decided, read again once a second.

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use brink_cache::tenant::bucket_key;
 use brink_cache::{Key, UnixSeconds};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -26,6 +27,7 @@ use crate::embeddings::Prefixes;
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::hit::{self, Begun, Clock, Known};
+use crate::rate::Admission;
 use crate::reply::{Exchange, Reply};
 use crate::route::{Route, Verb};
 use settings::Settings;
@@ -56,11 +58,26 @@ async fn gateway(request: Request) -> impl IntoResponse {
         .as_ref()
         .map_or("*", |edge| edge.settings.cors_allow_origin.as_str());
     let exchange = Exchange::of(&head, allowed_origins);
-    let answer = match edge {
-        Ok(edge) => answer(edge, &head, body, &exchange.request_id).await,
+    let reply = match edge {
+        Ok(edge) => counted(edge, &head, body, &exchange.request_id).await,
+        Err(error) => error.into(),
+    };
+    into_response(reply.finish(&exchange))
+}
+
+/// Answers a request if its tenant may ask now.
+async fn counted(edge: Rc<Edge>, head: &Head<'_>, body: body::Incoming, id: &str) -> Reply {
+    let admission = edge.admit(head).await;
+    let admitted = admission.as_ref().map_or(Ok(()), Admission::check);
+    let answer = match admitted {
+        Ok(()) => answer(edge, head, body, id).await,
         Err(error) => Err(error),
     };
-    into_response(exchange.finish(answer))
+    let reply = answer.unwrap_or_else(Reply::from);
+    match admission {
+        Some(admission) => admission.tell(reply),
+        None => reply,
+    }
 }
 
 async fn answer(
@@ -73,7 +90,7 @@ async fn answer(
         Route::Embeddings(Verb::Post | Verb::Query) => {
             // Nobody without a key makes us read megabytes.
             let in_force = edge.in_force().await;
-            in_force.tenant(head.get("authorization"))?;
+            in_force.caller(head.get("authorization"))?;
             body::read_request(body, head, edge.settings.max_body_bytes).await?
         }
         _ => Bytes::new(),
@@ -110,6 +127,23 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
 }
 
 impl Edge {
+    /// Counts the request, if its tenant's are counted. A preflight has no tenant, and what is no
+    /// route is told so for nothing.
+    async fn admit(self: &Rc<Self>, head: &Head<'_>) -> Option<Admission> {
+        if matches!(
+            Route::find(head.method, head.path),
+            Err(_) | Ok(Route::Preflight)
+        ) {
+            return None;
+        }
+        let caller = self.in_force().await.counted(head.get("authorization"))?;
+        let key = bucket_key(&caller.name);
+        let stored = self.store.get(key.clone()).await;
+        let admission = Admission::decide(&caller, &stored, SystemClock::now_ms())?;
+        self.store.set(key, admission.state().to_vec()).await;
+        Some(admission)
+    }
+
     /// Opened once per instance: a store handle costs a round trip on some stores, and every
     /// variable is a call into the host.
     async fn of_this_instance() -> Result<Rc<Self>, ApiError> {
@@ -145,14 +179,25 @@ fn into_response(reply: Reply) -> http::Response<Full<Bytes>> {
 /// The clocks of the host.
 struct SystemClock;
 
-impl Clock for SystemClock {
+impl SystemClock {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms() -> u64 {
+        u64::try_from(Self::since_epoch().as_millis()).unwrap_or(u64::MAX)
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the program: the one place that reads the wall clock"
     )]
-    fn now(&self) -> UnixSeconds {
+    fn since_epoch() -> Duration {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        UnixSeconds(since_epoch.unwrap_or_default().as_secs())
+        since_epoch.unwrap_or_default()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixSeconds {
+        UnixSeconds(Self::since_epoch().as_secs())
     }
 
     #[expect(

@@ -84,6 +84,13 @@ impl FastStore {
     }
 }
 
+impl FastStore {
+    /// Stores one value; false if the store does not take it.
+    pub(super) fn set_named(&self, name: &str, value: &[u8]) -> bool {
+        self.0.set(name, value).is_ok()
+    }
+}
+
 impl LookUp for &FastStore {
     fn get(&mut self, key: &Key) -> Fetched {
         self.get_named(&key.to_hex())

@@ -14,6 +14,7 @@ use super::plan::{FAULT_MEDIA, Plan};
 use super::resolved::{Hit, Lack, Refresh, Resolved};
 use super::vector;
 use crate::error::ApiError;
+use crate::rate;
 use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, Reply, SERVER_TIMING};
 
 /// The name of the edge's cache in `Cache-Status`.
@@ -73,6 +74,7 @@ impl Resolved {
             let counts = answer.items.iter().map(|item| item.outcome).collect();
             (counts, answer.timings)
         });
+        let model_time = upstream.as_ref().and_then(|answer| answer.model_time);
         let computed = upstream.map(|answer| answer.items).unwrap_or_default();
         let keys: Vec<_> = self.missing().map(|(_, distinct)| distinct.key).collect();
         let store = self.plan.entries(&keys, &computed, now)?;
@@ -85,7 +87,14 @@ impl Resolved {
             host,
             timing,
         };
-        let reply = report.reply(&plan, &hits);
+        let mut reply = report.reply(&plan, &hits);
+        let limit = plan
+            .ruling
+            .share()
+            .and_then(|share| share.model_ms_per_minute);
+        if let (Some(limit), Some(left)) = (limit, model_time) {
+            reply = rate::tell_model_time(reply, limit, left);
+        }
         Ok(Answer { reply, store })
     }
 

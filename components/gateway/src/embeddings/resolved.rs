@@ -115,6 +115,7 @@ impl Resolved {
             look_up: plan.may_look_up() && !self.has_purged(),
             store: plan.may_store(),
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u32::MAX),
+            share: plan.ruling.share(),
             inputs: inputs.collect(),
         }
     }

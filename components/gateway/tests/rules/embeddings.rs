@@ -169,6 +169,7 @@ fn host_that_answers_nonsense_stores_nothing() {
         let upstream = EmbedAnswer {
             items: items.into_iter().map(item).collect(),
             timings: Timings::default(),
+            model_time: None,
         };
         let error = missing.complete(upstream, &At(NOW)).unwrap_err();
         assert_eq!(error.status, 502);

@@ -121,6 +121,7 @@ pub(crate) fn host(call: &EmbedRequest) -> EmbedAnswer {
     EmbedAnswer {
         items: call.inputs.iter().map(item).collect(),
         timings: Timings::default(),
+        model_time: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a component may call while it answers at its door: look-ups, variables, clocks, and the
+//! What a component may call while it answers at its door: look-ups, storing, variables, clocks, and the
 //! seed of a hash map. All of it returns at once.
 //!
 //! Functions follow the canonical ABI of the component model: text and lists are a pointer and a
@@ -11,9 +11,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use wasmtime::{Caller, Linker, Module, bail, format_err};
+use bytes::Bytes;
+use wasmtime::{Caller, Linker, Module, format_err};
 
 use super::instance::{Abi, DoorState};
+use crate::guest::keyvalue::{Bucket, KeyValueError};
 
 const KEY_VALUE: &str = "wasi:keyvalue/store@0.2.0-draft2";
 const CONFIG: &str = "wasi:config/store@0.2.0-draft-2024-09-27";
@@ -34,6 +36,7 @@ pub(super) fn add_to_linker(
 ) -> wasmtime::Result<()> {
     linker.func_wrap(KEY_VALUE, "open", open)?;
     linker.func_wrap(KEY_VALUE, "[method]bucket.get", get)?;
+    linker.func_wrap(KEY_VALUE, "[method]bucket.set", set)?;
     linker.func_wrap(KEY_VALUE, "[resource-drop]bucket", close)?;
     linker.func_wrap(CONFIG, "get", variable)?;
     for import in module.imports() {
@@ -84,27 +87,54 @@ fn get(
 ) -> wasmtime::Result<()> {
     let abi = abi(&caller)?;
     let key = text(&caller, &abi, key, length)?;
-    let stores = &caller.data().stores;
-    let store = (bucket as usize)
-        .checked_sub(1)
-        .and_then(|index| stores.get(index)?.as_ref());
-    let Some(store) = store else {
-        bail!("{bucket} is no open store");
-    };
-    let found = store.get(key).map_err(|error| error.to_string());
+    let found = store(&caller, bucket)?.get(key);
     let written = match found {
         Ok(None) => words([0, 0, 0, 0]),
         Ok(Some(value)) => {
             let (pointer, length) = abi.put(&mut caller, &value)?;
             words([0, 1, pointer, length])
         }
-        Err(message) => {
-            const OTHER: u32 = 2;
-            let (pointer, length) = abi.put(&mut caller, message.as_bytes())?;
-            words([1, OTHER, pointer, length])
-        }
+        Err(error) => other(&mut caller, &abi, &error)?,
     };
     write(&mut caller, &abi, result, &written)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the canonical ABI makes two of each list"
+)]
+/// `bucket.set: func(key: string, value: list<u8>) -> result<_, error>`
+fn set(
+    mut caller: Context<'_>,
+    bucket: u32,
+    key: u32,
+    key_length: u32,
+    value: u32,
+    value_length: u32,
+    result: u32,
+) -> wasmtime::Result<()> {
+    let abi = abi(&caller)?;
+    let key = text(&caller, &abi, key, key_length)?;
+    let value = Bytes::copy_from_slice(abi.bytes(&caller, value, value_length)?);
+    let stored = store(&caller, bucket)?.set(key, value);
+    let written = match stored {
+        Ok(()) => words([0, 0, 0, 0]),
+        Err(error) => other(&mut caller, &abi, &error)?,
+    };
+    write(&mut caller, &abi, result, &written)
+}
+
+fn store<'a>(caller: &'a Context<'_>, handle: u32) -> wasmtime::Result<&'a Bucket> {
+    let index = (handle as usize).checked_sub(1);
+    let store = index.and_then(|index| caller.data().stores.get(index)?.as_ref());
+    store.ok_or_else(|| format_err!("{handle} is no open store"))
+}
+
+/// `error.other(string)`
+fn other(caller: &mut Context<'_>, abi: &Abi, error: &KeyValueError) -> wasmtime::Result<[u8; 16]> {
+    const OTHER: u32 = 2;
+    let (pointer, length) = abi.put(caller, error.to_string().as_bytes())?;
+    Ok(words([1, OTHER, pointer, length]))
 }
 
 fn close(mut caller: Context<'_>, bucket: u32) {
