@@ -4,9 +4,11 @@
 //! what all items share is hashed once and kept:
 //!
 //! ```text
-//! prefix = BLAKE3-512( schema | scope | model name | model digest | task | parameters )
-//! key    = BLAKE3-256, keyed with the half of the prefix for this kind of item, ( item )
+//! prefix = BLAKE3-768( schema | scope | model name | model digest | task | parameters )
+//! key    = BLAKE3-256, keyed with the part of the prefix for this kind of item, ( item )
 //! ```
+//!
+//! Of a text above [`LONG_TEXT_BYTES`], the item is its BLAKE3-256.
 //!
 //! Each part of a prefix is preceded by its length, and an item is all that its key hashes, so no
 //! two different requests can run together into the same bytes. All 256 bits of a key are
@@ -21,6 +23,10 @@ use serde::{Deserialize, Serialize};
 
 /// Changes when the meaning of any part changes; every old entry is then unreachable.
 const SCHEMA: &[u8] = b"brink-key-2";
+
+/// Texts of more bytes are keyed by their BLAKE3-256, so that a client can name one without sending
+/// it. Shorter ones fit into a URL, and one hash less is felt on a hit.
+pub const LONG_TEXT_BYTES: usize = 1024;
 
 /// A 256-bit cache key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -118,6 +124,8 @@ impl Task {
 pub enum ItemBytes<'a> {
     /// UTF-8 text, byte for byte: no normalisation unless a policy asks for it.
     Text(&'a str),
+    /// BLAKE3-256 of a text above [`LONG_TEXT_BYTES`]; the same item as that text.
+    LongText(&'a [u8; 32]),
     /// Token ids of the model's own vocabulary.
     Tokens(&'a [u32]),
 }
@@ -128,6 +136,7 @@ pub enum ItemBytes<'a> {
 pub struct KeyPrefix {
     text: [u8; blake3::KEY_LEN],
     tokens: [u8; blake3::KEY_LEN],
+    long_text: [u8; blake3::KEY_LEN],
 }
 
 /// The parts that all items of a request share.
@@ -165,17 +174,24 @@ impl KeyPrefix {
         let mut prefix = Self {
             text: [0; blake3::KEY_LEN],
             tokens: [0; blake3::KEY_LEN],
+            long_text: [0; blake3::KEY_LEN],
         };
         let mut output = hasher.finalize_xof();
         output.fill(&mut prefix.text);
         output.fill(&mut prefix.tokens);
+        output.fill(&mut prefix.long_text);
         prefix
     }
 
     /// The key of one item.
     pub fn key(&self, item: ItemBytes<'_>) -> Key {
         let hash = match item {
+            ItemBytes::Text(text) if text.len() > LONG_TEXT_BYTES => {
+                let digest = blake3::hash(text.as_bytes());
+                blake3::keyed_hash(&self.long_text, digest.as_bytes())
+            }
             ItemBytes::Text(text) => blake3::keyed_hash(&self.text, text.as_bytes()),
+            ItemBytes::LongText(digest) => blake3::keyed_hash(&self.long_text, digest),
             ItemBytes::Tokens(tokens) => {
                 let bytes: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
                 blake3::keyed_hash(&self.tokens, &bytes)
@@ -255,6 +271,26 @@ mod tests {
             assert_ne!(base, other);
         }
         assert_eq!(base, prefix(&tenant("a"), "m", 1, false).key(item));
+    }
+
+    #[test]
+    fn long_text_and_its_digest_are_one_item_and_a_short_one_is_not() {
+        let prefix = prefix(&tenant("a"), "m", 1, false);
+        let same = |length: usize| {
+            let text = "x".repeat(length);
+            let digest = blake3::hash(text.as_bytes());
+            let named = prefix.key(ItemBytes::LongText(digest.as_bytes()));
+            named == prefix.key(ItemBytes::Text(&text))
+        };
+        assert!(!same(LONG_TEXT_BYTES));
+        assert!(same(LONG_TEXT_BYTES + 1));
+        // A text that is 32 bytes of digest is another item.
+        let digest = [b'a'; 32];
+        let text = "a".repeat(32);
+        assert_ne!(
+            prefix.key(ItemBytes::LongText(&digest)),
+            prefix.key(ItemBytes::Text(&text))
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
+#[cfg(doc)]
+use brink_cache::key::LONG_TEXT_BYTES;
 use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
 use brink_cache::{KeyPrefix, ModelDigest, Outcome, Scope};
 use bytes::Bytes;
@@ -55,6 +57,9 @@ pub struct TenantShare {
 pub enum Input {
     /// UTF-8 text.
     Text(String),
+    /// BLAKE3-256 of a text of more than [`LONG_TEXT_BYTES`]: names a stored result. A host cannot
+    /// compute it.
+    LongText([u8; 32]),
     /// Token ids of the model's vocabulary. The special tokens that the model expects around a text
     /// are added unless the list already has them.
     Tokens(Vec<u32>),
@@ -65,6 +70,7 @@ impl Input {
     pub fn bytes(&self) -> ItemBytes<'_> {
         match self {
             Self::Text(text) => ItemBytes::Text(text),
+            Self::LongText(digest) => ItemBytes::LongText(digest),
             Self::Tokens(tokens) => ItemBytes::Tokens(tokens),
         }
     }
@@ -72,6 +78,9 @@ impl Input {
     /// Why no model could take this item, whatever its tokenizer says.
     fn refusal(&self) -> Option<String> {
         match self {
+            Self::LongText(_) => {
+                Some("the input is the digest of a text; no model reads that".to_owned())
+            }
             Self::Text(text) if text.is_empty() => Some("the input is an empty string".to_owned()),
             Self::Tokens(tokens) if tokens.is_empty() => Some("the input has no tokens".to_owned()),
             Self::Text(text) if text.len() > MAX_INPUT_BYTES => Some(format!(
@@ -200,6 +209,7 @@ mod tests {
         check(vec![text("a"); MAX_INPUTS + 1], None, "2049 inputs");
         check(vec![text("a"), text("")], Some(1), "empty");
         check(vec![Input::Tokens(vec![])], Some(0), "no tokens");
+        check(vec![Input::LongText([0; 32])], Some(0), "digest");
         check(
             vec![Input::Text("x".repeat(MAX_INPUT_BYTES + 1))],
             Some(0),

@@ -65,8 +65,8 @@ mod tests {
         };
         check(b"", MessageError::Foreign);
         check(b"{}", MessageError::Foreign);
-        check(b"BRM\x02", MessageError::Version(2));
-        check(b"BRM\x01\x05a", MessageError::Malformed);
+        check(b"BRM\x09", MessageError::Version(9));
+        check(b"BRM\x02\x05a", MessageError::Malformed);
         let mut longer = encode(&vec![1u8]);
         longer.push(0);
         check(&longer, MessageError::Malformed);
@@ -76,7 +76,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_decoder_panic(mut bytes: Vec<u8>) {
             let _ = decode::<EmbedRequest>(&bytes);
-            bytes.splice(0..0, *b"BRM\x01");
+            bytes.splice(0..0, *b"BRM\x02");
             let _ = decode::<EmbedRequest>(&bytes);
             let _ = decode::<EmbedReply>(&bytes);
         }

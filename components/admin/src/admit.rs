@@ -111,7 +111,7 @@ pub fn finish(head: &Head<'_>, request_id: &str, answer: Result<Reply, Problem>)
     let exchange = Exchange {
         request_id: request_id.to_owned(),
         allow_origin: None,
-        head_only: head.method == "HEAD",
+        ..Exchange::of(head, "")
     };
     reply.with("cache-control", "no-store").finish(&exchange)
 }

@@ -170,6 +170,21 @@ impl ApiError {
         )
     }
 
+    /// 404: an input was named by its digest, and its result is not stored.
+    pub fn input_not_stored(index: usize) -> Self {
+        Self {
+            param: Some(format!("input[{index}]")),
+            ..Self::new(
+                StatusCode::NOT_FOUND,
+                "input_not_stored",
+                format!(
+                    "no usable result is stored for input[{index}], of which only the digest was sent; send the text \
+                     with QUERY or POST"
+                ),
+            )
+        }
+    }
+
     /// 504: the client allowed a cached answer only, and there is none (RFC 9111 §5.2.1.7).
     pub fn only_if_cached(missing: usize, total: usize) -> Self {
         let message = format!(
@@ -247,6 +262,30 @@ impl ApiError {
             400..=499 => "invalid_request_error",
             _ => "server_error",
         }
+    }
+
+    /// The body of the answer where a problem document is expected (RFC 9457), of
+    /// one type for each code.
+    pub fn to_problem(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Problem<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            code: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            param: Option<&'a str>,
+        }
+        serde_json::to_vec(&Problem {
+            r#type: format!("urn:brink:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.message,
+            code: self.code,
+            param: self.param.as_deref(),
+        })
+        .expect("strings always serialise")
     }
 
     /// The body of the answer.

@@ -14,6 +14,7 @@
 //! Only `edge`, compiled for Wasm alone, reads bodies, opens stores and calls the host.
 
 pub mod cors;
+pub mod digest;
 pub mod embeddings;
 pub mod error;
 pub mod head;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::digest::{self, Algorithm};
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::{cors, request_id};
@@ -75,6 +76,10 @@ impl Reply {
         if !is_bodiless {
             let length = itoa::Buffer::new().format(self.body.len()).to_owned();
             self = self.with("content-length", length);
+            if let Some(algorithm) = exchange.wants_digest {
+                let digest = algorithm.field(&self.body);
+                self = self.with(digest::REPR_DIGEST, digest);
+            }
         }
         if exchange.head_only {
             self.body = Bytes::new();
@@ -146,6 +151,19 @@ pub struct Exchange {
     pub allow_origin: Option<String>,
     /// Whether only the head is wanted.
     pub head_only: bool,
+    /// What the answer is to be hashed with, if the client wants that.
+    pub wants_digest: Option<Algorithm>,
+    /// In which form errors are told.
+    pub errors: ErrorForm,
+}
+
+/// In which form a client expects errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorForm {
+    /// As OpenAI's API does, below `/v1/`.
+    OpenAi,
+    /// A problem document (RFC 9457), anywhere else.
+    Problem,
 }
 
 impl Exchange {
@@ -155,18 +173,38 @@ impl Exchange {
             request_id: request_id::of(head),
             allow_origin: cors::allow_origin(allowed_origins, head.get("origin")),
             head_only: head.method == "HEAD",
+            wants_digest: head
+                .get(digest::WANT_REPR_DIGEST)
+                .and_then(Algorithm::wanted),
+            errors: ErrorForm::of(head.path),
         }
     }
 
-    /// The whole answer.
-    pub fn finish(&self, answer: Result<Reply, ApiError>) -> Reply {
-        answer.unwrap_or_else(Reply::from).finish(self)
+    /// The answer, an error in its form.
+    pub fn reply(&self, answer: Result<Reply, ApiError>) -> Reply {
+        answer.unwrap_or_else(|error| Reply::of_error(error, self.errors))
     }
 }
 
-impl From<ApiError> for Reply {
-    fn from(error: ApiError) -> Self {
-        let mut reply = Self::json(error.status, error.to_json());
+impl ErrorForm {
+    fn of(path: &str) -> Self {
+        match path.starts_with("/v1/") {
+            true => Self::OpenAi,
+            false => Self::Problem,
+        }
+    }
+}
+
+impl Reply {
+    /// An error, told in this form.
+    pub fn of_error(error: ApiError, form: ErrorForm) -> Self {
+        let mut reply = match form {
+            ErrorForm::OpenAi => Self::json(error.status, error.to_json()),
+            ErrorForm::Problem => Self {
+                body: error.to_problem().into(),
+                ..Self::empty(error.status).with("content-type", "application/problem+json")
+            },
+        };
         if let Some(allow) = error.allow {
             reply = reply.with("allow", allow);
         }
@@ -198,7 +236,36 @@ mod tests {
             request_id: "abc".to_owned(),
             allow_origin: Some("*".to_owned()),
             head_only,
+            wants_digest: None,
+            errors: ErrorForm::OpenAi,
         }
+    }
+
+    #[test]
+    fn errors_outside_of_openai_s_routes_are_problem_documents() {
+        let head = Head::parse(b"GET /elsewhere").unwrap();
+        let exchange = Exchange::of(&head, "*");
+        let reply = exchange.reply(Err(ApiError::unknown_route("/elsewhere")));
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/problem+json")
+        );
+        let problem: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(problem["status"], 404);
+        assert_eq!(problem["title"], "Not Found");
+        assert_eq!(problem["code"], "unknown_route");
+        assert!(problem["detail"].as_str().unwrap().contains("/elsewhere"));
+    }
+
+    #[test]
+    fn wanted_digest_is_that_of_the_whole_answer_also_for_head() {
+        let head = Head::parse(b"HEAD /v1/models\nwant-repr-digest: sha-256=5").unwrap();
+        let exchange = Exchange::of(&head, "*");
+        let reply = Reply::json(StatusCode::OK, "{}").finish(&exchange);
+        let expected = Algorithm::Sha256.field(b"{}");
+        assert_eq!(reply.header("repr-digest"), Some(expected.as_str()));
+        let unchanged = Reply::empty(StatusCode::NOT_MODIFIED).finish(&exchange);
+        assert_eq!(unchanged.header("repr-digest"), None);
     }
 
     #[test]
@@ -228,7 +295,8 @@ mod tests {
     #[test]
     fn retry_after_is_whole_seconds_and_never_zero() {
         let check = |milliseconds, seconds: &str| {
-            let reply = Reply::from(ApiError::host_unavailable(milliseconds));
+            let error = ApiError::host_unavailable(milliseconds);
+            let reply = Reply::of_error(error, ErrorForm::OpenAi);
             assert_eq!(reply.header("retry-after"), Some(seconds));
             assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
         };

@@ -84,6 +84,9 @@ pub enum InputError {
         /// The first id that is too large.
         vocabulary: u32,
     },
+    /// The digest of a text.
+    #[error("the input is the digest of a text; no model reads that")]
+    OnlyNamed,
     /// The tokenizer gave up on a text.
     #[error("the input cannot be tokenised: {0}")]
     Tokenizer(String),
@@ -137,6 +140,7 @@ impl Tokenizer {
         let ids = match input {
             ItemBytes::Text(text) => self.encode_text(text)?,
             ItemBytes::Tokens(ids) => self.complete(ids)?,
+            ItemBytes::LongText(_) => return Err(InputError::OnlyNamed),
         };
         self.limit(ids, truncate)
     }

@@ -64,9 +64,9 @@ impl InferError {
     fn code(&self) -> FaultCode {
         match self {
             Self::Input(InputError::TooLong { .. }) => FaultCode::InputTooLong,
-            Self::Input(InputError::UnknownToken { .. } | InputError::Tokenizer(_)) => {
-                FaultCode::BadRequest
-            }
+            Self::Input(
+                InputError::UnknownToken { .. } | InputError::OnlyNamed | InputError::Tokenizer(_),
+            ) => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(_)) => FaultCode::ModelFailed,
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {
                 FaultCode::DeadlineExceeded

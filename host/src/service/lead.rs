@@ -115,7 +115,7 @@ async fn tokenise(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Vec<
 fn text_bytes(input: &Input) -> usize {
     match input {
         Input::Text(text) => text.len(),
-        Input::Tokens(_) => 0,
+        Input::Tokens(_) | Input::LongText(_) => 0,
     }
 }
 

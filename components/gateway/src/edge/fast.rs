@@ -24,7 +24,7 @@ use crate::embeddings::Prefixes;
 use crate::head::Head;
 use crate::hit::{self, Clock, Known};
 use crate::rate::Admission;
-use crate::reply::{Exchange, Reply};
+use crate::reply::Exchange;
 use crate::ruling::InForce;
 
 /// What an instance of this door keeps between requests.
@@ -92,14 +92,14 @@ impl Fast {
         };
         let answer = hit::answer(head, body, known, &mut &self.store, &clock).transpose()?;
         // Last: a request that goes on through the other door is counted there.
+        let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
         let reply = match self.admit(&in_force, head) {
-            None => answer.unwrap_or_else(Reply::from),
+            None => exchange.reply(answer),
             Some(admission) => {
                 let answer = admission.check().and(answer);
-                admission.tell(answer.unwrap_or_else(Reply::from))
+                admission.tell(exchange.reply(answer))
             }
         };
-        let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
         let reply = reply.finish(&exchange);
         Some(WireReply {
             head: reply.encode_head(),

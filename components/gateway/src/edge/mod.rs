@@ -59,21 +59,26 @@ async fn gateway(request: Request) -> impl IntoResponse {
         .map_or("*", |edge| edge.settings.cors_allow_origin.as_str());
     let exchange = Exchange::of(&head, allowed_origins);
     let reply = match edge {
-        Ok(edge) => counted(edge, &head, body, &exchange.request_id).await,
-        Err(error) => error.into(),
+        Ok(edge) => counted(edge, &head, body, &exchange).await,
+        Err(error) => exchange.reply(Err(error)),
     };
     into_response(reply.finish(&exchange))
 }
 
 /// Answers a request if its tenant may ask now.
-async fn counted(edge: Rc<Edge>, head: &Head<'_>, body: body::Incoming, id: &str) -> Reply {
+async fn counted(
+    edge: Rc<Edge>,
+    head: &Head<'_>,
+    body: body::Incoming,
+    exchange: &Exchange,
+) -> Reply {
     let admission = edge.admit(head).await;
     let admitted = admission.as_ref().map_or(Ok(()), Admission::check);
     let answer = match admitted {
-        Ok(()) => answer(edge, head, body, id).await,
+        Ok(()) => answer(edge, head, body, &exchange.request_id).await,
         Err(error) => Err(error),
     };
-    let reply = answer.unwrap_or_else(Reply::from);
+    let reply = exchange.reply(answer);
     match admission {
         Some(admission) => admission.tell(reply),
         None => reply,

@@ -1,5 +1,6 @@
 //! A request in the query of a URL, so that browsers and CDNs can cache its answer.
 
+use brink_cache::Key;
 use brink_protocol::Input;
 use brink_protocol::limits::MAX_INPUTS;
 use percent_encoding::percent_decode_str;
@@ -19,6 +20,7 @@ pub(super) fn read(query: &str) -> Result<RawRequest, ApiError> {
         let value = decoded(&name, value)?;
         match name.as_str() {
             "input" => inputs.push(Input::Text(value)),
+            "input_blake3" => inputs.push(Input::LongText(digest(&name, &value)?)),
             "model" => once(&mut raw.model, &name, value)?,
             "encoding_format" => once(&mut raw.encoding_format, &name, value)?,
             "user" => once(&mut raw.user, &name, value)?,
@@ -57,6 +59,18 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// A key's hexadecimal form is that of any BLAKE3-256.
+fn digest(name: &str, value: &str) -> Result<[u8; 32], ApiError> {
+    let digest = Key::from_hex(value).ok_or_else(|| {
+        let message = format!(
+            "{name} is {}; BLAKE3-256 of the text as 64 hexadecimal digits is wanted",
+            shorten(value)
+        );
+        ApiError::invalid(name, message)
+    })?;
+    Ok(*digest.as_bytes())
+}
+
 fn number(name: &str, value: &str) -> Result<u64, ApiError> {
     value.parse().map_err(|_| {
         let message = format!("{name} is {}; a whole number is wanted", shorten(value));
@@ -73,7 +87,7 @@ fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
 
 fn unknown(name: &str) -> ApiError {
     let message = format!(
-        "unknown parameter {}; allowed: input (once for each text), model, encoding_format, dimensions, truncate, \
+        "unknown parameter {}; allowed: input and input_blake3 (once for each text), model, encoding_format, dimensions, truncate, \
          user",
         shorten(name)
     );
@@ -85,6 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::request::{EncodingFormat, Request};
+    use super::*;
 
     #[test]
     fn a_query_is_read_as_the_body_would_be() {
@@ -112,6 +127,16 @@ mod tests {
         check("input=a&model=m&stream=true", "stream", "unknown");
         check("input=%ff&model=m", "input", "UTF-8");
         check("input=&model=m", "input[0]", "empty");
+        check("input_blake3=abc&model=m", "input_blake3", "64 hexa");
+    }
+
+    #[test]
+    fn long_texts_are_named_by_their_digest_in_their_place() {
+        let digest = "ab".repeat(32);
+        let query = format!("input=a&input_blake3={digest}&input=b&model=m");
+        let inputs = Request::from_query(&query).unwrap().inputs;
+        assert_eq!(inputs.len(), 3);
+        assert_eq!(inputs[1], Input::LongText([0xab; 32]));
     }
 
     proptest! {

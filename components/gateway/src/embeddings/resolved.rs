@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brink_cache::{Key, Outcome, OutcomeCounts, RequestControl, UnixSeconds};
-use brink_protocol::{EmbedRequest, Fault};
+use brink_protocol::{EmbedRequest, Fault, Input};
 use bytes::Bytes;
 
 use super::answer::Stored;
@@ -75,6 +75,7 @@ impl Resolved {
         let distinct: Vec<_> = stale
             .filter(|(_, item)| item.as_ref().is_ok_and(|hit| hit.refresh))
             .map(|(place, _)| self.plan.distinct[place])
+            .filter(|distinct| !self.is_only_named(distinct))
             .collect();
         Refresh {
             call: self.call(&distinct, request_id, timeout),
@@ -86,8 +87,13 @@ impl Resolved {
     /// Whether what is missing may be computed.
     ///
     /// # Errors
-    /// 504 when the request allows cached answers only (RFC 9111 §5.2.1.7).
+    /// 504 when the request allows cached answers only (RFC 9111 §5.2.1.7); 404 when a text is
+    /// missing of which only the digest is known.
     pub(crate) fn may_ask_upstream(&self) -> Result<(), ApiError> {
+        let nameless = |(_, distinct): &(usize, Distinct)| self.is_only_named(distinct);
+        if let Some((_, distinct)) = self.missing().find(nameless) {
+            return Err(ApiError::input_not_stored(distinct.first));
+        }
         if self.plan.control.only_if_cached {
             let missing = self.missing().count();
             return Err(ApiError::only_if_cached(missing, self.items.len()));
@@ -118,6 +124,12 @@ impl Resolved {
             share: plan.ruling.share(),
             inputs: inputs.collect(),
         }
+    }
+
+    /// Whether the client named the input by its digest, so that nobody could compute it.
+    fn is_only_named(&self, distinct: &Distinct) -> bool {
+        let input = &self.plan.request.inputs[distinct.first];
+        matches!(input, Input::LongText(_))
     }
 
     fn has_purged(&self) -> bool {

@@ -171,3 +171,35 @@ fn head_has_the_length_of_the_body_it_lacks() {
     assert_eq!(head.header("content-length"), got.header("content-length"));
     assert_eq!(head.header("etag"), got.header("etag"));
 }
+
+#[test]
+fn a_long_text_is_found_by_its_digest_and_nothing_is_computed_for_one_that_is_not_stored() {
+    let mut world = World::default();
+    let long = "7 ".repeat(600);
+    let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex();
+    let by_digest = |text: &str| {
+        let digest = digest(text);
+        format!("GET /v1/embeddings?model=m&input_blake3={digest}")
+    };
+    let error = ask(&mut world, &by_digest(&long), "", NOW).unwrap_err();
+    assert_eq!(
+        (error.status.as_u16(), error.code),
+        (404, "input_not_stored")
+    );
+    assert_eq!(error.param.as_deref(), Some("input[0]"));
+
+    let body = serde_json::json!({"model": "m", "input": long}).to_string();
+    let posted = ask(&mut world, "POST /v1/embeddings", &body, NOW).unwrap();
+    let got = ask(&mut world, &by_digest(&long), "", NOW).unwrap();
+    assert_eq!(got.header("brink-items"), Some("hit=1"));
+    assert_eq!(got.body, posted.body);
+    assert!(got.header("etag").is_some() && got.header("cache-control").is_some());
+
+    // Whatever else is asked for with it: a text that is not there cannot be computed.
+    let mixed = format!(
+        "{}&input=2",
+        by_digest("another text of which only this is known")
+    );
+    let error = ask(&mut world, &mixed, "", NOW).unwrap_err();
+    assert_eq!(error.code, "input_not_stored");
+}
