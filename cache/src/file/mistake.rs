@@ -7,9 +7,10 @@ use std::fmt;
 pub struct Mistake {
     /// The line of the file, from 1; `None` where there is no file or no such line.
     pub line: Option<usize>,
-    /// The rule or the tenant; `None` for what concerns the whole file.
+    /// The rule, tenant, origin or alias; `None` for what concerns the whole file.
     pub place: Option<Place>,
-    /// The key, such as `match.task` or `negative.404`; empty for a mistake in the syntax.
+    /// The key, such as `match.task`, `negative.404`, or `json.2.path` in the second of the tables
+    /// `json`; empty for a mistake in the syntax.
     pub key: String,
     /// What is wrong, with the value and what is allowed.
     pub problem: String,

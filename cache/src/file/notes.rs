@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use super::mistake::{Mistake, Place};
 
@@ -15,9 +16,8 @@ pub(crate) struct Notes {
     unreadable: RefCell<BTreeSet<Located>>,
 }
 
-/// A place's index and a key; the key is empty for the place itself. A file has one list of
-/// tables, so the index says which.
-type Located = (Option<usize>, String);
+/// A place, as its list's key and its index there, and a key; the key is empty for the place itself.
+type Located = (Option<(&'static str, usize)>, String);
 
 impl Notes {
     pub(crate) fn new(source: &str) -> Self {
@@ -35,8 +35,8 @@ impl Notes {
     }
 
     /// Remembers the line of a key.
-    pub(crate) fn key(&self, index: Option<usize>, key: String, line: usize) {
-        self.lines.borrow_mut().insert((index, key), line);
+    pub(crate) fn key(&self, place: Option<&Place>, key: String, line: usize) {
+        self.lines.borrow_mut().insert(located(place, key), line);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -64,8 +64,7 @@ impl Notes {
 
     /// Remembers that a stand-in took the place of a key's value.
     pub(crate) fn unreadable(&self, place: Option<&Place>, key: String) {
-        let index = place.map(|place| place.index);
-        self.unreadable.borrow_mut().insert((index, key));
+        self.unreadable.borrow_mut().insert(located(place, key));
     }
 
     /// All mistakes in the order of the file, those found after reading included; but not what
@@ -74,7 +73,8 @@ impl Notes {
         let mut mistakes = self.mistakes.take();
         let unreadable = self.unreadable.take();
         for mut mistake in found_later {
-            if !unreadable.contains(&located(&mistake)) {
+            let at = located(mistake.place.as_ref(), mistake.key.clone());
+            if !unreadable.contains(&at) {
                 mistake.line = self.line_of(&mistake);
                 mistakes.push(mistake);
             }
@@ -83,18 +83,18 @@ impl Notes {
         mistakes
     }
 
-    /// The line of the mistake's key, or of its place where the key is absent.
+    /// The line of the mistake's key, or, where the key is absent, of the innermost table that
+    /// should have it.
     fn line_of(&self, mistake: &Mistake) -> Option<usize> {
         let lines = self.lines.borrow();
-        let (index, key) = located(mistake);
-        let exact = lines.get(&(index, key));
-        exact
-            .or_else(|| lines.get(&(index, String::new())))
-            .copied()
+        let keys = iter::successors(Some(mistake.key.as_str()), |key| {
+            key.rsplit_once('.').map(|(outer, _)| outer)
+        });
+        let line = |key: &str| lines.get(&located(mistake.place.as_ref(), key.to_owned()));
+        keys.chain([""]).find_map(line).copied()
     }
 }
 
-fn located(mistake: &Mistake) -> Located {
-    let index = mistake.place.as_ref().map(|place| place.index);
-    (index, mistake.key.clone())
+fn located(place: Option<&Place>, key: String) -> Located {
+    (place.map(|place| (place.kind, place.index)), key)
 }

@@ -32,10 +32,9 @@ impl<'n> Table<'n> {
     }
 
     fn new(notes: &'n Notes, place: Option<Place>, prefix: String, members: DeTable<'n>) -> Self {
-        let index = place.as_ref().map(|place| place.index);
         let members = members.into_iter().map(|(key, value)| {
             let line = notes.line_at(key.span().start);
-            notes.key(index, format!("{prefix}{}", key.get_ref()), line);
+            notes.key(place.as_ref(), format!("{prefix}{}", key.get_ref()), line);
             (key.into_inner().into_owned(), value.into_inner())
         });
         Self {
@@ -77,9 +76,10 @@ impl<'n> Table<'n> {
         }
     }
 
-    /// Reports the key if it is absent.
+    /// Reports the key if it is absent; what stands in for it is not judged.
     pub(crate) fn require(&mut self, key: &str, wanted: &str) {
         if !self.has(key) {
+            self.stands_in(key);
             self.reject(key, &format!("is missing; {wanted} is wanted"));
         }
     }
@@ -140,36 +140,57 @@ impl<'n> Table<'n> {
         }
     }
 
-    /// The tables `[[key]]`, in order; none if the key is absent.
+    /// The tables `[[key]]` of the file, in order; none if the key is absent. Each is a place.
     pub(crate) fn tables(&mut self, kind: &'static str) -> Vec<Self> {
-        let value = self.take(kind);
         let wanted = format!("a table [[{kind}]] per {kind}");
-        let elements = match value {
-            None => return Vec::new(),
-            Some(DeValue::Array(elements)) => elements.into_iter(),
-            Some(value) => {
-                self.wrong(kind, &value, &wanted);
-                return Vec::new();
-            }
-        };
-        let table = |(index, element): (usize, Spanned<DeValue<'n>>)| {
-            let line = self.notes.line_at(element.span().start);
-            self.notes.key(Some(index), String::new(), line);
+        let elements = self.elements(kind, &wanted).into_iter().enumerate();
+        let table = |(index, (line, members))| {
             let place = Place {
                 kind,
                 index,
                 name: String::new(),
             };
-            let members = match element.into_inner() {
-                DeValue::Table(members) => members,
-                value => {
-                    self.wrong(kind, &value, &wanted);
-                    DeTable::new()
-                }
-            };
+            self.notes.key(Some(&place), String::new(), line);
             Self::new(self.notes, Some(place), String::new(), members)
         };
-        elements.enumerate().map(table).collect()
+        elements.map(table).collect()
+    }
+
+    /// The tables `[[place.key]]` of this place, in order; none if the key is absent. Messages
+    /// count them from one: `key.2.` is before the keys of the second.
+    pub(crate) fn tables_below(&mut self, key: &str, wanted: &str) -> Vec<Self> {
+        let elements = self.elements(key, wanted).into_iter().enumerate();
+        let table = |(index, (line, members))| {
+            let own_key = format!("{}{key}.{}", self.prefix, index + 1);
+            let prefix = format!("{own_key}.");
+            self.notes.key(self.place.as_ref(), own_key, line);
+            Self::new(self.notes, self.place.clone(), prefix, members)
+        };
+        elements.map(table).collect()
+    }
+
+    /// The elements of a list of tables, each with its line. An empty table stands in for what
+    /// is none, so that the others keep their numbers.
+    fn elements(&mut self, key: &str, wanted: &str) -> Vec<(usize, DeTable<'n>)> {
+        let elements = match self.take(key) {
+            None => return Vec::new(),
+            Some(DeValue::Array(elements)) => elements.into_iter(),
+            Some(value) => {
+                self.wrong(key, &value, wanted);
+                return Vec::new();
+            }
+        };
+        let members = |element: Spanned<DeValue<'n>>| {
+            let line = self.notes.line_at(element.span().start);
+            match element.into_inner() {
+                DeValue::Table(members) => (line, members),
+                value => {
+                    self.wrong(key, &value, wanted);
+                    (line, DeTable::new())
+                }
+            }
+        };
+        elements.map(members).collect()
     }
 
     /// Reports what was not taken.
@@ -182,9 +203,14 @@ impl<'n> Table<'n> {
 
     /// Reports a value that is replaced by a stand-in.
     pub(crate) fn wrong(&self, key: &str, value: &DeValue<'_>, wanted: &str) {
+        self.stands_in(key);
+        self.reject(key, &format!("is {}; {wanted} is wanted", written(value)));
+    }
+
+    /// Remembers that a stand-in takes the place of a key's value.
+    fn stands_in(&self, key: &str) {
         let full_key = format!("{}{key}", self.prefix);
         self.notes.unreadable(self.place.as_ref(), full_key);
-        self.reject(key, &format!("is {}; {wanted} is wanted", written(value)));
     }
 
     /// Reports an element of a list.

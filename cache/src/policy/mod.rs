@@ -1,11 +1,15 @@
 //! The cache policy: what is stored, for how long, for whom and under which key.
 //!
-//! A policy is an ordered list of rules; the first one that matches a request decides.
+//! A policy is an ordered list of rules; the first one that matches a request decides. Beside them
+//! it names the HTTP services behind the edge and the aliases of models, so that one document
+//! changes all of that at once.
 //!
 //! ```text
 //!  policy.toml --Policy::parse--> Policy --encode--> key-value store --decode--> Policy
 //!                                                                                  |
 //!                                              RequestFacts --Policy::decide--> Decision
+//!                                      path --Policy::route_to_origin--> ToOrigin
+//!                                      name --Policy::model_of--> name of a model
 //! ```
 //!
 //! Operators write TOML; `cache/policy.toml` documents every key. Edges read the compiled
@@ -21,12 +25,16 @@
 //! | [`normalise`] | which texts count as one? |
 //! | [`pattern`], [`surrogate`] | how is that written? |
 //! | `matcher` | which rule is the first that matches? |
+//! | [`origin`], [`path`] | which service is a request for, and may it go there? |
+//! | [`alias`] | which model does a client mean? |
 //! | `source`, [`compiled`] | what do a file and stored bytes mean? |
-//! | [`limits`] | what is allowed? |
+//! | [`limits`], `check` | what is allowed? |
 //!
 //! Not here: how a file's mistakes are told ([`mod@crate::file`]), purging ([`crate::purge`]), and
 //! who reads the policy from a store.
 
+pub mod alias;
+mod check;
 pub mod compiled;
 pub mod decision;
 pub mod explain;
@@ -34,6 +42,8 @@ pub mod fields;
 pub mod limits;
 mod matcher;
 pub mod normalise;
+pub mod origin;
+pub mod path;
 pub mod pattern;
 pub mod rule;
 mod source;
@@ -43,12 +53,15 @@ mod tests;
 
 use std::fmt;
 
+pub use alias::Alias;
 pub use compiled::CompiledError;
 pub use decision::{BypassReason, Decision, MatchedRule, RequestFacts, Sampling, Verdict};
 pub use explain::{Difference, Explanation, PassedOver};
 pub use fields::{KeyFields, MemberRole};
-pub use limits::TASKS;
+pub use limits::{JSON_TASKS, TASKS};
 pub use normalise::Normalise;
+pub use origin::{ItemFormat, JsonRoute, Origin, ToOrigin};
+pub use path::PathRefusal;
 pub use pattern::{Pattern, Patterns};
 pub use rule::{Action, Deterministic, Fact, Matching, Negative, Rule, Sharing, Storing};
 pub use surrogate::SurrogateTemplate;
@@ -66,11 +79,24 @@ pub const STORE_KEY: &str = "brink/policy/1";
 /// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    name: String,
-    rules: Vec<Rule>,
+    /// With the aliases sorted by name, for speed.
+    parts: PolicyParts,
     /// The rules' conditions once more, for speed.
     matcher: Matcher,
     version: PolicyVersion,
+}
+
+/// What a policy is made of, unchecked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyParts {
+    /// The name that the operator gave it.
+    pub name: String,
+    /// The rules, in order; 1 to 256.
+    pub rules: Vec<Rule>,
+    /// The services behind the edge; up to 32.
+    pub origins: Vec<Origin>,
+    /// Other names of models; up to 256. Their order has no meaning.
+    pub aliases: Vec<Alias>,
 }
 
 /// Which policy decided: the first 8 bytes of BLAKE3 over its compiled form, written as 16
@@ -85,13 +111,26 @@ impl fmt::Display for PolicyVersion {
 }
 
 impl Policy {
-    /// Checks rules and makes a policy of them.
+    /// Checks rules and makes a policy of them, without origins and aliases.
     ///
     /// # Errors
     /// Every mistake, if there are any.
     pub fn new(name: String, rules: Vec<Rule>) -> Result<Self, Mistakes> {
-        let mut found = limits::check(&name, &rules);
-        let compiled = compiled::encode(&name, &rules);
+        Self::with(PolicyParts {
+            name,
+            rules,
+            ..PolicyParts::default()
+        })
+    }
+
+    /// Checks parts and makes a policy of them.
+    ///
+    /// # Errors
+    /// Every mistake, if there are any.
+    pub fn with(mut parts: PolicyParts) -> Result<Self, Mistakes> {
+        let mut found = check::check(&parts);
+        parts.aliases.sort();
+        let compiled = compiled::encode(&parts);
         if compiled.len() > MAX_COMPILED_BYTES {
             found.push(Mistake::of_file(format!(
                 "the compiled policy has {} bytes; at most {MAX_COMPILED_BYTES} are allowed",
@@ -101,12 +140,10 @@ impl Policy {
         if !found.is_empty() {
             return Err(mistakes(found));
         }
-        let version = compiled::version(&compiled);
         Ok(Self {
-            matcher: Matcher::new(&rules),
-            name,
-            rules,
-            version,
+            matcher: Matcher::new(&parts.rules),
+            parts,
+            version: compiled::version(&compiled),
         })
     }
 
@@ -124,12 +161,22 @@ impl Policy {
 
     /// The name that the operator gave it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.parts.name
     }
 
     /// The rules, in order.
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.parts.rules
+    }
+
+    /// The services behind the edge, in the order of the file.
+    pub fn origins(&self) -> &[Origin] {
+        &self.parts.origins
+    }
+
+    /// The aliases of models, sorted by name.
+    pub fn aliases(&self) -> &[Alias] {
+        &self.parts.aliases
     }
 
     /// Identifies the policy's content.

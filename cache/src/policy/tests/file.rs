@@ -1,11 +1,11 @@
 //! The documented file, and what is told about wrong ones.
 
 use super::super::limits::{MAX_RULES, MAX_SOURCE_BYTES};
-use super::super::{Mistake, Policy, source};
+use super::super::{Alias, ItemFormat, Mistake, Policy, source};
 
 const EXAMPLE: &str = include_str!("../../../policy.toml");
 
-fn mistakes(source: &str) -> Vec<String> {
+pub(super) fn mistakes(source: &str) -> Vec<String> {
     match Policy::parse(source) {
         Ok(_) => Vec::new(),
         Err(mistakes) => mistakes.list.iter().map(Mistake::to_string).collect(),
@@ -13,7 +13,7 @@ fn mistakes(source: &str) -> Vec<String> {
 }
 
 /// A file with one rule that stores, and these lines in it.
-fn with(lines: &str) -> String {
+pub(super) fn with(lines: &str) -> String {
     format!("version = 1\n[[rule]]\nname = \"a\"\nfresh = \"1h\"\n{lines}")
 }
 
@@ -51,6 +51,37 @@ fn commented_examples_are_right_too() {
 }
 
 #[test]
+fn commented_origin_and_alias_are_right_and_complete() {
+    let (_, commented) = EXAMPLE.split_once("# [[origin]]").unwrap();
+    let is_setting = |line: &&str| line.starts_with("[[") || line.contains(" = ");
+    let lines = commented.lines().filter_map(|line| line.strip_prefix("# "));
+    let lines: Vec<_> = lines.filter(is_setting).collect();
+    let settings = format!("[[origin]]\n{}", lines.join("\n"));
+    for key in [
+        &source::ORIGIN_KEYS[..4],
+        &source::JSON_KEYS,
+        &source::ALIAS_KEYS,
+    ]
+    .concat()
+    {
+        assert!(settings.contains(&format!("\n{key} = ")), "{key}");
+    }
+
+    let policy = Policy::parse(&with(&settings)).unwrap();
+    let to = policy
+        .route_to_origin("/search/v1/embeddings")
+        .unwrap()
+        .unwrap();
+    assert_eq!(to.url(None), "http://127.0.0.1:8080/v1/embeddings");
+    assert_eq!(to.json.unwrap().items, Some(ItemFormat::OpenAi));
+    let alias = Alias {
+        name: "embed-default".to_owned(),
+        model: "all-MiniLM-L6-v2".to_owned(),
+    };
+    assert_eq!(policy.aliases(), [alias]);
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let source = r#"version = 2
 nam = "x"
@@ -80,7 +111,7 @@ fresh = "1h"
 "#;
     let expected = [
         "line 1: version: is 2; 1 is wanted",
-        "line 2: nam: is no known key here; there are version, name, rule",
+        "line 2: nam: is no known key here; there are version, name, rule, origin, alias",
         "line 3: name: is \"two words\"; 1 to 64 letters, digits, \"-\", \"_\" or \".\" are wanted",
         "line 7: rule 1 \"embeddings\": match.task: \"embedding\" matches no task; there are [\"embed\", \"classify\", \"complete\", \"generic\", \"origin\"]",
         "line 8: rule 1 \"embeddings\": match.method: \"post\" is no method; they are upper-case, such as \"POST\"",

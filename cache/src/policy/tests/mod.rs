@@ -1,7 +1,10 @@
 //! The policy as a whole.
 
+mod aliases;
 mod decisions;
 mod file;
+mod origin_files;
+mod origins;
 mod stored;
 
 use std::time::Duration;
@@ -97,16 +100,66 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn json_route(path: String) -> impl Strategy<Value = JsonRoute> {
+    let items = prop_oneof![
+        Just(None),
+        Just(Some(ItemFormat::OpenAi)),
+        Just(Some(ItemFormat::Tei))
+    ];
+    (prop::sample::select(&JSON_TASKS), items).prop_map(move |(task, items)| JsonRoute {
+        path: path.clone(),
+        task: task.to_owned(),
+        items: items.filter(|_| task == "embed"),
+    })
+}
+
+/// An origin per prefix, over so few prefixes that one is often the beginning of another.
+fn origin(path: String) -> impl Strategy<Value = Origin> {
+    // No prefix has a "j", so that none hides a route.
+    let routes = prop::collection::btree_set("j[ab]{0,2}/?", 0..3);
+    let routes =
+        routes.prop_flat_map(|paths| paths.into_iter().map(json_route).collect::<Vec<_>>());
+    let upstream = "https?://(h|\\[::1\\]|127\\.0\\.0\\.1)(:80)?/(u/)?";
+    (upstream, 1u64..=600, routes).prop_map(move |(upstream, seconds, json)| Origin {
+        name: format!("o{}", path.replace('/', "-")),
+        path: path.clone(),
+        upstream,
+        timeout: Duration::from_secs(seconds),
+        json,
+    })
+}
+
+fn origins() -> impl Strategy<Value = Vec<Origin>> {
+    let paths = prop::collection::btree_set("/([ab]/){0,3}", 0..5);
+    paths.prop_flat_map(|paths| paths.into_iter().map(origin).collect::<Vec<_>>())
+}
+
+/// Aliases and models have different first letters, so that none is the other.
+fn aliases() -> impl Strategy<Value = Vec<Alias>> {
+    let pairs = prop::collection::hash_map("a[a-cé]{0,3}", "m[a-c]{0,3}", 0..5);
+    pairs.prop_map(|pairs| {
+        let alias = |(name, model)| Alias { name, model };
+        pairs.into_iter().map(alias).collect()
+    })
+}
+
 /// Any policy of up to seven rules.
 fn policy() -> impl Strategy<Value = Policy> {
     let rules = prop::collection::vec((matching(), action()), 1..8);
-    ("[a-z]{1,8}", rules).prop_map(|(name, rules)| {
+    ("[a-z]{1,8}", rules, origins(), aliases()).prop_map(|(name, rules, origins, aliases)| {
         let rules = rules.into_iter().enumerate();
         let rule = |(index, (matching, action))| Rule {
             name: format!("rule-{index}"),
             matching,
             action,
         };
-        Policy::new(name, rules.map(rule).collect()).unwrap()
+        let rules = rules.map(rule).collect();
+        Policy::with(PolicyParts {
+            name,
+            rules,
+            origins,
+            aliases,
+        })
+        .unwrap()
     })
 }

@@ -37,7 +37,39 @@ negative = { 400 = "1m", 500 = "5s" }
 surrogate_keys = ["model:{model}"]
 "#;
 
+/// What `tests/fixtures/policy_v2.bin` has beside that.
+const ADDED_BY_VERSION_2: &str = r#"
+[[origin]]
+name = "search"
+path = "/search/"
+upstream = "http://127.0.0.1:8080/"
+timeout = "45s"
+
+[[origin.json]]
+path = "v1/embeddings"
+task = "embed"
+items = "openai"
+
+[[origin.json]]
+path = "embed"
+task = "embed"
+items = "tei"
+
+[[origin.json]]
+path = "rank"
+task = "classify"
+
+[[alias]]
+name = "fast"
+model = "m"
+
+[[alias]]
+name = "best"
+model = "n"
+"#;
+
 const STORED: &[u8] = include_bytes!("../../../tests/fixtures/policy_v1.bin");
+const STORED_2: &[u8] = include_bytes!("../../../tests/fixtures/policy_v2.bin");
 
 #[test]
 fn policies_of_version_1_are_still_read() {
@@ -48,6 +80,30 @@ fn policies_of_version_1_are_still_read() {
         STORED,
         "the writer still writes version 1"
     );
+}
+
+#[test]
+fn policies_of_version_2_are_still_read() {
+    let fixture = Policy::parse(&[FIXTURE, ADDED_BY_VERSION_2].concat()).unwrap();
+    assert_eq!(Policy::decode(STORED_2).as_ref(), Ok(&fixture));
+    assert_eq!(
+        fixture.encode(),
+        STORED_2,
+        "the writer still writes version 2"
+    );
+    assert_eq!(fixture.version().to_string(), "3b4dfafec00e7be1");
+}
+
+#[test]
+fn version_of_the_form_is_the_oldest_that_holds_the_policy() {
+    let check = |lines: &str, expected: u8| {
+        let policy = Policy::parse(&[FIXTURE, lines].concat()).unwrap();
+        assert_eq!(policy.encode()[3], expected, "{lines}");
+    };
+    let (origins, aliases) = ADDED_BY_VERSION_2.split_once("[[alias]]").unwrap();
+    check("", 1);
+    check(origins, 2);
+    check(&format!("[[alias]]{aliases}"), 2);
 }
 
 #[test]
@@ -68,7 +124,9 @@ fn foreign_and_newer_bytes_are_named() {
     check(b"", CompiledError::Foreign);
     check(b"BRP", CompiledError::Foreign);
     check(b"BRK\x01", CompiledError::Foreign);
-    check(b"BRP\x02", CompiledError::Version(2));
+    check(b"BRP\x00", CompiledError::Version(0));
+    check(b"BRP\x03", CompiledError::Version(3));
+    check(b"BRP\x02", CompiledError::Broken);
     check(b"BRP\x01", CompiledError::Broken);
     let long = [STORED, &[0]].concat();
     check(&long, CompiledError::Broken);
@@ -83,12 +141,55 @@ fn stored_policy_is_checked_like_a_file() {
         panic!("stores")
     };
     storing.lifetimes.fresh = Duration::from_millis(1_500);
-    let written = compiled::encode("x", &rules);
+    let written = compiled::encode(&PolicyParts {
+        name: "x".to_owned(),
+        rules,
+        ..PolicyParts::default()
+    });
     let Err(CompiledError::Invalid(mistakes)) = Policy::decode(&written) else {
         panic!("half a second is no lifetime of a policy")
     };
     assert_eq!(mistakes.list.len(), 1, "{mistakes}");
     assert_eq!(mistakes.list[0].key, "fresh");
+}
+
+#[test]
+fn stored_origins_and_aliases_are_checked_like_a_file() {
+    let check = |change: fn(&mut PolicyParts), expected: &str| {
+        let mut parts = Policy::decode(STORED_2).unwrap().parts;
+        change(&mut parts);
+        let Err(CompiledError::Invalid(mistakes)) = Policy::decode(&compiled::encode(&parts))
+        else {
+            panic!("{expected}")
+        };
+        let found = mistakes.to_string();
+        assert!(found.contains(expected), "{found}");
+    };
+    check(
+        |parts| parts.origins[0].path = "/../".to_owned(),
+        "origin 1 \"search\": path: is \"/../\"",
+    );
+    check(
+        |parts| parts.origins[0].json[2].items = Some(ItemFormat::Tei),
+        "origin 1 \"search\": json.3.items: has no meaning",
+    );
+    check(
+        |parts| parts.aliases[1].model = "best".to_owned(),
+        "alias 1 \"best\": name: is \"best\", the model of alias 2",
+    );
+}
+
+/// Such a rule was allowed before there were origins, and may be in force somewhere.
+#[test]
+fn stored_rule_without_effect_is_still_read() {
+    let mut rules = Policy::default().rules().to_vec();
+    rules[0].matching.task = super::patterns(&["origin"]);
+    let Action::Store(storing) = &mut rules[0].action else {
+        panic!("stores")
+    };
+    storing.deterministic = Deterministic::Always;
+    let policy = Policy::new("x".to_owned(), rules).unwrap();
+    assert_eq!(Policy::decode(&policy.encode()), Ok(policy));
 }
 
 proptest! {
@@ -100,22 +201,27 @@ proptest! {
 
     /// Whatever the bytes, there is an answer; and what is a policy has its own bytes' version.
     #[test]
-    fn any_bytes_are_read_without_a_panic(noise: Vec<u8>, at in 4..STORED.len(), byte: u8) {
+    fn any_bytes_are_read_without_a_panic(noise: Vec<u8>, stored in prop::sample::select(&[STORED, STORED_2]), at: prop::sample::Index, byte: u8) {
         let _ = Policy::decode(&noise);
-        let _ = Policy::decode(&[b"BRP\x01".as_slice(), &noise].concat());
-        let mut altered = STORED.to_vec();
+        let _ = Policy::decode(&[&stored[..4], &noise].concat());
+        let at = 4 + at.index(stored.len() - 4);
+        let mut altered = stored.to_vec();
         altered[at] = byte;
         if let Ok(policy) = Policy::decode(&altered) {
             prop_assert_eq!(Policy::decode(&policy.encode()), Ok(policy));
         }
-        prop_assert!(Policy::decode(&STORED[..at]).is_err());
+        prop_assert!(Policy::decode(&stored[..at]).is_err());
     }
 
+    /// Whatever the text, there is an answer; and what is a policy is stored and read as it is.
     #[test]
-    fn any_text_is_read_without_a_panic(noise in ".*", line in 0usize..30, text in "[\\[\\]{}\"'=.#,a-z0-9* \n-]{0,12}") {
+    fn any_text_is_read_without_a_panic(noise in ".*", line in 0usize..60, text in "[\\[\\]{}\"'=.#,a-z0-9* \n-]{0,12}") {
         let _ = Policy::parse(&noise);
-        let mut lines: Vec<&str> = FIXTURE.lines().collect();
+        let source = [FIXTURE, ADDED_BY_VERSION_2].concat();
+        let mut lines: Vec<&str> = source.lines().collect();
         lines.insert(line.min(lines.len()), &text);
-        let _ = Policy::parse(&lines.join("\n"));
+        if let Ok(policy) = Policy::parse(&lines.join("\n")) {
+            prop_assert_eq!(Policy::decode(&policy.encode()), Ok(policy));
+        }
     }
 }

@@ -1,25 +1,17 @@
-//! Reads a policy from TOML, and remembers every mistake instead of stopping at the first.
-//!
-//! The stand-ins for wrong values never leave this module: with one mistake there is no policy.
+//! Reads the tables `[[rule]]`.
 
-use super::fields::KeyFields;
-use super::limits::{self, MAX_SOURCE_BYTES};
-use super::normalise::{self, Normalise};
-use super::pattern::{Pattern, Patterns};
-use super::rule::{Action, Deterministic, Matching, Negative, Rule, Sharing, Storing};
-use super::surrogate::SurrogateTemplate;
-use super::{Policy, mistakes};
 use crate::entry::MAX_ENTRY_BYTES;
-use crate::file::{Mistake, Mistakes, Notes, Table, as_texts, duration};
+use crate::file::{Table, as_texts, duration};
 use crate::freshness::Lifetimes;
+use crate::policy::fields::KeyFields;
+use crate::policy::limits;
+use crate::policy::normalise::{self, Normalise};
+use crate::policy::pattern::{Pattern, Patterns};
+use crate::policy::rule::{Action, Deterministic, Matching, Negative, Rule, Sharing, Storing};
+use crate::policy::surrogate::SurrogateTemplate;
 
-/// Version of the file's meaning, not of its content.
-const FILE_VERSION: u64 = 1;
-
-/// Keys of the file.
-const POLICY_KEYS: [&str; 3] = ["version", "name", "rule"];
 /// Keys of a `[[rule]]`.
-pub(super) const RULE_KEYS: [&str; 14] = [
+pub(in crate::policy) const RULE_KEYS: [&str; 14] = [
     "name",
     "match",
     "store",
@@ -49,48 +41,9 @@ const STORING_KEYS: [&str; 10] = [
     "surrogate_keys",
 ];
 /// Keys of a rule's `match`.
-pub(super) const MATCH_KEYS: [&str; 5] = ["route", "model", "task", "tenant", "method"];
+pub(in crate::policy) const MATCH_KEYS: [&str; 5] = ["route", "model", "task", "tenant", "method"];
 
-impl Policy {
-    /// Reads a policy file.
-    ///
-    /// # Errors
-    /// Every mistake, each with line, rule, key, value and what is allowed.
-    pub fn parse(source: &str) -> Result<Self, Mistakes> {
-        if source.len() > MAX_SOURCE_BYTES {
-            let found = source.len();
-            let problem = format!("has {found} bytes; at most {MAX_SOURCE_BYTES} are read");
-            return Err(mistakes(vec![Mistake::of_file(problem)]));
-        }
-        let notes = Notes::new(source);
-        let Some(root) = Table::of_source(source, &notes) else {
-            return Err(mistakes(notes.into_mistakes(Vec::new())));
-        };
-        let (name, rules) = policy(root);
-        let mut found = limits::check(&name, &rules);
-        if found.is_empty() && notes.is_empty() {
-            found = limits::check_reach(&rules);
-        }
-        let all = notes.into_mistakes(found);
-        if all.is_empty() {
-            Self::new(name, rules)
-        } else {
-            Err(mistakes(all))
-        }
-    }
-}
-
-fn policy(mut root: Table<'_>) -> (String, Vec<Rule>) {
-    root.version(FILE_VERSION);
-    let name = root.text("name").unwrap_or_else(|| "unnamed".to_owned());
-    let tables = root.tables("rule");
-    let rules = tables.into_iter().enumerate();
-    let rules = rules.map(|(index, table)| rule(index, table)).collect();
-    root.finish(&POLICY_KEYS);
-    (name, rules)
-}
-
-fn rule(index: usize, mut table: Table<'_>) -> Rule {
+pub(super) fn rule(index: usize, mut table: Table<'_>) -> Rule {
     table.require("name", "a name for logs and metrics");
     let name = table.text("name");
     let name = name.unwrap_or_else(|| format!("rule-{}", index + 1));
