@@ -90,7 +90,8 @@ async fn embeddings(
         Ok(body) => answer(&native, &head, &body.to_bytes()),
         Err(_) => Err(ApiError::body_broken()),
     };
-    let reply = Exchange::of(&head, "*").finish(reply);
+    let exchange = Exchange::of(&head, "*");
+    let reply = exchange.reply(reply).finish(&exchange);
     let headers = reply.header_map();
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = reply.status;

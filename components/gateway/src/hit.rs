@@ -150,8 +150,10 @@ pub fn begin(
             return embeddings(asked, head, body, known, clock);
         }
         (_, None) => return Ok(Begun::CatalogNeeded),
-        (Route::Model(name), Some(catalog)) => models::get(catalog, &name)?,
-        (_, Some(catalog)) => models::list(catalog),
+        (Route::Model(name), Some(catalog)) => {
+            models::get(catalog, known.in_force.policy(), &name)?
+        }
+        (_, Some(catalog)) => models::list(catalog, known.in_force.policy()),
     };
     Ok(Begun::Answered(reply))
 }
@@ -180,7 +182,9 @@ fn embeddings(
     let Some(catalog) = known.catalog else {
         return Ok(Begun::CatalogNeeded);
     };
+    // Rules speak of the name that the client wrote; all else is the model's.
     let ruling = Ruling::new(known.in_force, asked, &request.model);
+    let request = request.for_model(known.in_force.policy());
     let planned = Planned {
         request,
         ruling,

@@ -1,5 +1,6 @@
 //! `GET /v1/models` and `GET /v1/models/{id}` as OpenAI defines them.
 
+use brink_cache::Policy;
 use brink_protocol::{Catalog, ModelInfo};
 use http::StatusCode;
 use serde::Serialize;
@@ -13,6 +14,9 @@ struct Model<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'a str,
+    /// The model that an alias stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -21,31 +25,43 @@ struct List<'a> {
     data: Vec<Model<'a>>,
 }
 
-impl<'a> From<&'a ModelInfo> for Model<'a> {
-    fn from(info: &'a ModelInfo) -> Self {
+impl<'a> Model<'a> {
+    fn named(name: &'a str, info: &'a ModelInfo) -> Self {
         Self {
-            id: &info.name,
+            id: name,
             object: "model",
             created: info.created,
             owned_by: &info.owned_by,
+            root: (name != info.name).then_some(&*info.name),
         }
     }
 }
 
-/// All models.
-pub fn list(catalog: &Catalog) -> Reply {
+impl<'a> From<&'a ModelInfo> for Model<'a> {
+    fn from(info: &'a ModelInfo) -> Self {
+        Self::named(&info.name, info)
+    }
+}
+
+/// All models, and the policy's other names for them.
+pub fn list(catalog: &Catalog, policy: &Policy) -> Reply {
+    let models = catalog.models.iter().map(Model::from);
+    let aliases = policy.aliases().iter().filter_map(|alias| {
+        let info = catalog.find(&alias.model)?;
+        Some(Model::named(&alias.name, info))
+    });
     to_reply(&List {
         object: "list",
-        data: catalog.models.iter().map(Model::from).collect(),
+        data: models.chain(aliases).collect(),
     })
 }
 
-/// One model.
-pub fn get(catalog: &Catalog, name: &str) -> Result<Reply, ApiError> {
+/// One model, by its name or another one.
+pub fn get(catalog: &Catalog, policy: &Policy, name: &str) -> Result<Reply, ApiError> {
     let info = catalog
-        .find(name)
+        .find(policy.model_of(name))
         .ok_or_else(|| ApiError::unknown_model(name))?;
-    Ok(to_reply(&Model::from(info)))
+    Ok(to_reply(&Model::named(name, info)))
 }
 
 fn to_reply(value: &impl Serialize) -> Reply {

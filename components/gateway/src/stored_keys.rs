@@ -27,6 +27,8 @@ pub fn stored_keys(
     catalog: &Catalog,
 ) -> Result<BTreeSet<Key>, ApiError> {
     let request = Request::parse(body)?;
+    let written = request.model.clone();
+    let request = request.for_model(in_force.policy());
     let model = catalog
         .find(&request.model)
         .ok_or_else(|| ApiError::unknown_model(&request.model))?;
@@ -39,7 +41,7 @@ pub fn stored_keys(
             caller: Caller::unlimited(tenant.clone()),
             if_none_match: None,
         };
-        let ruling = Ruling::new(in_force, asked, &request.model);
+        let ruling = Ruling::new(in_force, asked, &written);
         let control = RequestControl::parse("");
         let plan = Plan::new(request.clone(), model, ruling, control, &prefixes)?;
         keys.extend(plan.keys().copied());

@@ -1,5 +1,6 @@
 //! The request body, read strictly: every mistake names the member, the limit and the value.
 
+use brink_cache::Policy;
 use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS};
 use brink_protocol::{Input, ModelInfo};
 use serde::Deserialize;
@@ -82,6 +83,18 @@ impl Request {
             dimensions: raw.dimensions.map(dimensions).transpose()?,
             truncate: raw.truncate.unwrap_or(false),
         })
+    }
+
+    /// The same request, with the model that the policy's aliases say its name means.
+    pub fn for_model(self, policy: &Policy) -> Self {
+        let model = policy.model_of(&self.model);
+        match model == self.model {
+            true => self,
+            false => Self {
+                model: model.to_owned(),
+                ..self
+            },
+        }
     }
 
     /// Checks what depends on the model and is known without its tokenizer.

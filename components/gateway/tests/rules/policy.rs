@@ -237,3 +237,33 @@ fn sealed_entries_are_used_only_under_their_own_key_and_secret() {
     world.policy = sealed('b');
     assert_eq!(outcome(&mut world, "1"), "broken=1", "another secret");
 }
+
+#[test]
+fn an_alias_is_the_model_it_stands_for_and_a_roll_misses_at_once() {
+    // The world's policy ends with its rule, and tables may follow.
+    let rolled = |model: &str| {
+        policy(&format!(
+            "fresh = \"100s\"\n[[alias]]\nname = \"chosen\"\nmodel = \"{model}\""
+        ))
+    };
+    let mut world = World::default();
+    world.ask(&body("1"), "", NOW).unwrap();
+    world.policy = rolled("m");
+    let chosen = json!({"model": "chosen", "input": "1"});
+    let answer = world.ask(&chosen, "", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "hit=1");
+    let told: Value = serde_json::from_slice(&answer.reply.body).unwrap();
+    assert_eq!(told["model"], "m", "the model that answered");
+
+    world.policy = rolled("n");
+    let answer = world.ask(&chosen, "", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "miss=1");
+    world.policy = rolled("m");
+    let answer = world.ask(&chosen, "", NOW).unwrap();
+    assert_eq!(header(&answer, "brink-items"), "hit=1", "and rolled back");
+
+    world.policy = rolled("gone");
+    let error = world.ask(&chosen, "", NOW).unwrap_err();
+    assert_eq!(error.code, "model_not_found");
+    assert!(error.message.contains("gone"), "{}", error.message);
+}

@@ -17,17 +17,18 @@ use serde_json::Value;
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 pub(crate) fn catalog() -> Catalog {
+    let model = |name: &str, digest| ModelInfo {
+        name: name.to_owned(),
+        digest: ModelDigest([digest; 32]),
+        task: Task::Embed,
+        dimensions: 2,
+        max_tokens: 8,
+        vocabulary: 100,
+        created: 0,
+        owned_by: "tests".to_owned(),
+    };
     Catalog {
-        models: vec![ModelInfo {
-            name: "m".to_owned(),
-            digest: ModelDigest([3; 32]),
-            task: Task::Embed,
-            dimensions: 2,
-            max_tokens: 8,
-            vocabulary: 100,
-            created: 0,
-            owned_by: "tests".to_owned(),
-        }],
+        models: vec![model("m", 3), model("n", 4)],
     }
 }
 
