@@ -48,6 +48,12 @@ impl Key {
     pub fn from_hex(hex: &str) -> Option<Self> {
         digits(hex).map(Self)
     }
+
+    /// The key that is made of such parts. The first is a schema of its own, so that keys of
+    /// different kinds never meet.
+    pub(crate) fn of_parts(parts: &[&[u8]]) -> Self {
+        Self(*hash_parts(parts).finalize().as_bytes())
+    }
 }
 
 impl fmt::Display for Key {
@@ -96,7 +102,7 @@ pub enum Scope {
 
 impl Scope {
     /// A tag that no tenant name can imitate, and the name.
-    fn parts(&self) -> (&'static [u8], &[u8]) {
+    pub(crate) fn parts(&self) -> (&'static [u8], &[u8]) {
         match self {
             Self::Public => (b"public", b""),
             Self::Tenant(name) => (b"tenant", name.as_bytes()),
@@ -158,8 +164,7 @@ impl KeyPrefix {
     /// Hashes the shared parts.
     pub fn new(parts: PrefixParts<'_>) -> Self {
         let (scope_tag, scope_name) = parts.scope.parts();
-        let mut hasher = blake3::Hasher::new();
-        for part in [
+        let hasher = hash_parts(&[
             SCHEMA,
             scope_tag,
             scope_name,
@@ -167,10 +172,7 @@ impl KeyPrefix {
             &parts.digest.0,
             parts.task.tag(),
             parts.parameters.as_bytes(),
-        ] {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
+        ]);
         let mut prefix = Self {
             text: [0; blake3::KEY_LEN],
             tokens: [0; blake3::KEY_LEN],
@@ -219,6 +221,16 @@ pub fn embed_parameters(truncate: bool) -> &'static str {
     } else {
         "{}"
     }
+}
+
+/// Hashes each part after its length, so that no two lists of parts run together.
+fn hash_parts(parts: &[&[u8]]) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher
 }
 
 /// The 32 bytes that 64 hexadecimal digits stand for.

@@ -55,7 +55,7 @@ pub fn invalidated_groups(method: &str, value: &str) -> Vec<String> {
 }
 
 /// The methods that RFC 9110 §9.2.1 and RFC 10008 call safe.
-fn is_safe(method: &str) -> bool {
+pub(super) fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY")
 }
 

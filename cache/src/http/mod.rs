@@ -7,6 +7,7 @@
 //! | [`etag`] | does the client have the current representation already? |
 //! | [`vary`] | which request headers chose this response? |
 //! | [`groups`] | which stored responses go together? |
+//! | [`shared`] | what does a shared cache in front of a service do with a request and a response? |
 //!
 //! There are no heuristics (RFC 9111 §4.2.2 leaves them to the cache): a response without
 //! explicit freshness is stale from the start. Field values are text; where a field occurs
@@ -16,6 +17,7 @@ mod directives;
 pub mod etag;
 pub mod groups;
 pub mod response;
+pub mod shared;
 pub mod targeted;
 pub mod vary;
 

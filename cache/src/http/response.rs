@@ -130,6 +130,17 @@ impl ResponseControl {
         Ok(())
     }
 
+    /// The freshness lifetime that a directive names (RFC 9111 §4.2.1).
+    pub fn freshness(&self) -> Option<Duration> {
+        self.s_maxage.or(self.max_age)
+    }
+
+    /// Whether the response may be used once it is stale, by a contract that it says nothing about
+    /// (RFC 9111 §4.2.4): no directive forbids it.
+    pub fn may_be_stale(&self) -> bool {
+        !self.no_cache && !self.revalidate_when_stale && self.s_maxage.is_none()
+    }
+
     /// How long the response may be used. `expires` is `Expires` minus `Date`, zero where
     /// `Expires` is no valid date (RFC 9111 §5.3); it counts only where no directive does.
     ///
@@ -139,7 +150,7 @@ impl ResponseControl {
         if self.no_cache {
             return Lifetimes::NONE;
         }
-        let fresh = self.s_maxage.or(self.max_age).or(expires);
+        let fresh = self.freshness().or(expires);
         let window = |window: Option<Duration>| match window {
             Some(window) if !self.revalidate_when_stale => window,
             _ => Duration::ZERO,
@@ -153,7 +164,7 @@ impl ResponseControl {
 }
 
 /// Delta-seconds (RFC 9111 §1.2.2): digits only; what is too large counts as 2^31.
-fn seconds(argument: &str) -> Option<Duration> {
+pub(super) fn seconds(argument: &str) -> Option<Duration> {
     if argument.is_empty() || !argument.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -38,21 +38,22 @@ impl Vary {
     /// The variant that a request asks for; `None` if no stored response can answer it.
     ///
     /// `value_of` gives a request field's value by its lower-case name, several lines joined by
-    /// commas. Values are compared byte for byte but for white space at the ends: knowing more
-    /// about a field could only merge variants.
-    pub fn key<'r>(&self, value_of: impl Fn(&str) -> Option<&'r str>) -> Option<VariantKey> {
+    /// commas. Values are bytes, because two that are no text must not become one. They are
+    /// compared byte for byte but for white space at the ends: knowing more about a field could
+    /// only merge variants.
+    pub fn key<V: AsRef<[u8]>>(&self, value_of: impl Fn(&str) -> Option<V>) -> Option<VariantKey> {
         let Self::Fields(fields) = self else {
             return None;
         };
         let mut hasher = blake3::Hasher::new();
         for name in fields {
-            update(&mut hasher, name);
+            update(&mut hasher, name.as_bytes());
             match value_of(name) {
                 // Absent is not the same as empty.
                 None => hasher.update(&[0]),
                 Some(value) => {
                     hasher.update(&[1]);
-                    update(&mut hasher, value.trim())
+                    update(&mut hasher, value.as_ref().trim_ascii())
                 }
             };
         }
@@ -60,9 +61,9 @@ impl Vary {
     }
 }
 
-fn update<'h>(hasher: &'h mut blake3::Hasher, text: &str) -> &'h mut blake3::Hasher {
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text.as_bytes())
+fn update<'h>(hasher: &'h mut blake3::Hasher, part: &[u8]) -> &'h mut blake3::Hasher {
+    hasher.update(&(part.len() as u64).to_le_bytes());
+    hasher.update(part)
 }
 
 #[cfg(test)]
