@@ -17,6 +17,8 @@ pub enum Forward {
     Partial,
     /// The cache was configured, or forced by a failing store, not to handle it.
     Bypass,
+    /// The request's method has to be forwarded.
+    Method,
 }
 
 impl Forward {
@@ -27,6 +29,7 @@ impl Forward {
             Self::Stale => "stale",
             Self::Partial => "partial",
             Self::Bypass => "bypass",
+            Self::Method => "method",
         }
     }
 }

@@ -53,6 +53,18 @@ pub enum Refusal {
     Authenticated,
 }
 
+impl Refusal {
+    /// A token for the detail of `Cache-Status`.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::NotUnderstood => "must-understand",
+            Self::Authenticated => "authorization",
+        }
+    }
+}
+
 impl ResponseControl {
     /// Reads the values of all `Cache-Control` fields, joined by commas. Unknown directives are
     /// ignored (RFC 9111 §5.2.3).

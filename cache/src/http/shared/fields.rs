@@ -89,6 +89,13 @@ impl Fields {
         self.append(name, value);
     }
 
+    /// Adds a line with the first value that `name` has in `from`, under another name.
+    pub(super) fn copy_first(&mut self, from: &Self, name: &str, under: &str) {
+        if let Some(value) = from.all(name).next() {
+            self.append(under, value.clone());
+        }
+    }
+
     /// Drops every line of that name.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(field, _)| field != name);

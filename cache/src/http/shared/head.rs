@@ -112,12 +112,16 @@ impl ResponseHead {
 
     /// The freshness lifetime that the response itself names; `None` if it names none.
     pub fn explicit_freshness(&self) -> Option<Duration> {
-        let Governing {
-            control,
-            is_targeted,
-        } = self.governing();
-        let expires = if is_targeted { None } else { self.expires() };
-        control.freshness().or(expires)
+        self.freshness_by(&self.governing())
+    }
+
+    fn freshness_by(&self, governing: &Governing) -> Option<Duration> {
+        let expires = if governing.is_targeted {
+            None
+        } else {
+            self.expires()
+        };
+        governing.control.freshness().or(expires)
     }
 
     /// `Expires` minus `Date`; zero for what is no date (RFC 9111 §5.3), `None` without the field.
@@ -132,8 +136,13 @@ impl ResponseHead {
     /// How long the response may be used: its own freshness, within the operator's limit, and for
     /// each stale window its own, or else the operator's unless a directive forbids stale use.
     pub fn lifetimes(&self, limits: &Limits) -> Lifetimes {
-        let control = self.governing().control;
-        let own = control.lifetimes(self.explicit_freshness());
+        self.lifetimes_by(&self.governing(), limits)
+    }
+
+    /// The same for directives that have been read already: every hit asks.
+    pub(super) fn lifetimes_by(&self, governing: &Governing, limits: &Limits) -> Lifetimes {
+        let control = &governing.control;
+        let own = control.lifetimes(self.freshness_by(governing));
         let window = |is_named: bool, own: Duration, limit: Duration| match is_named {
             true => own,
             false if control.may_be_stale() => limit,

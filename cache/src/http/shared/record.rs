@@ -116,8 +116,8 @@ impl Record {
         })
     }
 
-    /// Whether a response whose request was sent then may be written over what lies under its
-    /// primary key. An answer from before an invalidation may be from before the change, and one
+    /// Whether a response whose request was sent then may be written, beside what lies under its
+    /// primary key and, for a variant, over what lies under its own. An answer from before an invalidation may be from before the change, and one
     /// from before the stored response is not the most recent (RFC 9111 §4).
     pub fn is_storable_now(before: Option<&Self>, requested: UnixSeconds) -> bool {
         let newest = match before {
