@@ -55,6 +55,11 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// Every field: its name in lower case, and its value.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
+        self.fields.iter().copied()
+    }
+
     /// All values of a header, in order. `name` is in lower case.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_bytes();

@@ -19,6 +19,7 @@ use std::time::Duration;
 use brink_cache::{Key, RequestControl, UnixSeconds};
 use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, Fault};
 
+use crate::destination::Destination;
 use crate::embeddings::{
     Answer, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Timing,
 };
@@ -65,6 +66,8 @@ pub enum Begun {
     Pending(Box<Pending>),
     /// The models must be known first.
     CatalogNeeded,
+    /// An origin has to be asked, or its answers looked up.
+    Origin,
 }
 
 /// A checked request whose entries are still to be looked up.
@@ -112,7 +115,7 @@ pub fn answer(
 ) -> Result<Option<Reply>, ApiError> {
     let pending = match begin(head, body, known, clock)? {
         Begun::Answered(reply) => return Ok(Some(reply)),
-        Begun::CatalogNeeded => return Ok(None),
+        Begun::CatalogNeeded | Begun::Origin => return Ok(None),
         Begun::Pending(pending) => pending,
     };
     match pending.settle(store, clock)? {
@@ -131,7 +134,10 @@ pub fn begin(
     known: Known<'_>,
     clock: &impl Clock,
 ) -> Result<Begun, ApiError> {
-    let route = Route::find(head.method, head.path)?;
+    let route = match known.in_force.destination(head)? {
+        Destination::Own(route) => route,
+        Destination::Origin(_) => return Ok(Begun::Origin),
+    };
     // Browsers send no key with a preflight.
     if route == Route::Preflight {
         return Ok(Begun::Answered(cors::preflight(head)));
@@ -140,13 +146,12 @@ pub fn begin(
     let reply = match (route, known.catalog) {
         (Route::Embeddings(verb), _) => {
             let asked = Asked {
-                verb,
-                route: "/v1/embeddings",
-                caller,
                 if_none_match: (verb != Verb::Post)
                     .then(|| head.get("if-none-match").map(str::to_owned))
                     .flatten(),
+                ..Asked::embeddings(verb, caller)
             };
+            let asked = Embeddings { verb, asked };
             return embeddings(asked, head, body, known, clock);
         }
         (_, None) => return Ok(Begun::CatalogNeeded),
@@ -158,8 +163,13 @@ pub fn begin(
     Ok(Begun::Answered(reply))
 }
 
-fn embeddings(
+struct Embeddings {
+    verb: Verb,
     asked: Asked,
+}
+
+fn embeddings(
+    Embeddings { verb, asked }: Embeddings,
     head: &Head<'_>,
     body: &[u8],
     known: Known<'_>,
@@ -170,7 +180,7 @@ fn embeddings(
         let size = body.len() as u64;
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
-    let request = match asked.verb {
+    let request = match verb {
         Verb::Get => Request::from_query(head.query.unwrap_or_default())?,
         Verb::Query => {
             check_content_type(head)?;

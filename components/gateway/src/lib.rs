@@ -14,12 +14,14 @@
 //! Only `edge`, compiled for Wasm alone, reads bodies, opens stores and calls the host.
 
 pub mod cors;
+pub mod destination;
 pub mod digest;
 pub mod embeddings;
 pub mod error;
 pub mod head;
 pub mod hit;
 pub mod models;
+pub mod origin;
 pub mod rate;
 pub mod reply;
 pub mod request_id;

@@ -69,6 +69,14 @@ impl Admission {
         self.refusal.clone().map_or(Ok(()), Err)
     }
 
+    /// The same as header fields, for answers that are no [`Reply`].
+    pub fn fields(&self) -> [(&'static str, String); 2] {
+        [
+            (RATE_LIMIT_POLICY, rate_limit_policy(REQUESTS, self.quota)),
+            (RATE_LIMIT, rate_limit(REQUESTS, self.remaining)),
+        ]
+    }
+
     /// Tells the client where it stands.
     pub fn tell(&self, reply: Reply) -> Reply {
         tell(reply, REQUESTS, self.quota, self.remaining)

@@ -180,6 +180,20 @@ impl Exchange {
         }
     }
 
+    /// What a page of another origin may read of an answer that is not ours, where CORS is this edge's
+    /// business.
+    pub fn cors(&self, is_ours: bool) -> Vec<(&'static str, String)> {
+        let allowed = self.allow_origin.iter().filter(|_| is_ours);
+        allowed
+            .flat_map(|origin| {
+                [
+                    ("access-control-allow-origin", origin.clone()),
+                    ("access-control-expose-headers", cors::EXPOSED.to_owned()),
+                ]
+            })
+            .collect()
+    }
+
     /// The answer, an error in its form.
     pub fn reply(&self, answer: Result<Reply, ApiError>) -> Reply {
         answer.unwrap_or_else(|error| Reply::of_error(error, self.errors))

@@ -1,5 +1,6 @@
 //! What the policy in force says about a request.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -98,18 +99,19 @@ pub struct Ruling {
 /// What the policy is asked about, besides the body.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// How.
-    pub verb: Verb,
+    /// The method.
+    pub method: Cow<'static, str>,
     /// The route's path.
-    pub route: &'static str,
+    pub route: Cow<'static, str>,
+    /// One of [`TASKS`](brink_cache::policy::TASKS).
+    pub task: Cow<'static, str>,
+    /// How results are sampled.
+    pub sampling: Sampling,
     /// Who asks.
     pub caller: Caller,
     /// `If-None-Match`, where it means something: for the safe methods.
     pub if_none_match: Option<String>,
 }
-
-/// The task of all that is ruled on here.
-const TASK: &str = "embed";
 
 impl InForce {
     /// Puts a policy in force, and marks, for those who may ask.
@@ -175,6 +177,14 @@ impl InForce {
             .then_some(caller)
     }
 
+    /// Whether `Authorization` holds an API key of this edge.
+    pub fn takes_api_keys(&self) -> bool {
+        match self.tenancy {
+            Tenancy::Open => false,
+            Tenancy::Keys(_) | Tenancy::Closed => true,
+        }
+    }
+
     /// The policy itself.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -197,14 +207,26 @@ impl Caller {
 }
 
 impl Asked {
+    /// A request for embeddings.
+    pub fn embeddings(verb: Verb, caller: Caller) -> Self {
+        Self {
+            method: verb.method().into(),
+            route: "/v1/embeddings".into(),
+            task: "embed".into(),
+            sampling: Sampling::default(),
+            caller,
+            if_none_match: None,
+        }
+    }
+
     fn facts<'a>(&'a self, model: &'a str) -> RequestFacts<'a> {
         RequestFacts {
-            method: self.verb.method(),
-            route: self.route,
+            method: &self.method,
+            route: &self.route,
             tenant: &self.caller.name,
             model,
-            task: TASK,
-            sampling: Sampling::default(),
+            task: &self.task,
+            sampling: self.sampling,
         }
     }
 }
@@ -259,7 +281,7 @@ impl Ruling {
     /// Whether other caches may store the answer: not that to a POST (RFC 9110 §9.3.3 allows it only
     /// with a form that answers no later POST).
     pub fn is_safe(&self) -> bool {
-        self.asked.verb != Verb::Post
+        self.asked.method != "POST"
     }
 
     /// `If-None-Match`, for the safe methods.
@@ -322,11 +344,17 @@ impl Ruling {
         self.storing()?.negative_lifetimes(status)
     }
 
-    /// Labels for new entries, and for answers that everybody may keep.
-    pub fn surrogate_keys(&self, model: &str, digest: &ModelDigest) -> Vec<String> {
+    /// Labels for new entries, and for answers that everybody may keep. The digest is that of the
+    /// model, if one of ours made the result.
+    pub fn surrogate_keys(&self, model: &str, digest: Option<&ModelDigest>) -> Vec<String> {
         self.storing()
-            .map(|storing| storing.surrogate_keys(&self.asked.facts(model), Some(digest)))
+            .map(|storing| storing.surrogate_keys(&self.asked.facts(model), digest))
             .unwrap_or_default()
+    }
+
+    /// The tenant that asks.
+    pub fn tenant(&self) -> &str {
+        &self.asked.caller.name
     }
 
     /// The `brink-policy` field of the answer: which version decided, and by which rule.
@@ -342,12 +370,8 @@ mod tests {
 
     fn ruling(policy: &str, tenant: &str) -> Ruling {
         let policy = Policy::parse(policy).unwrap();
-        let asked = Asked {
-            verb: Verb::Post,
-            route: "/v1/embeddings",
-            caller: Caller::unlimited(tenant.into()),
-            if_none_match: None,
-        };
+        let caller = Caller::unlimited(tenant.into());
+        let asked = Asked::embeddings(Verb::Post, caller);
         let marks = KnownMarks::default();
         let in_force = InForce::new(policy, marks, Tenancy::Open);
         Ruling::new(&Arc::new(in_force), asked, "m")
@@ -374,7 +398,7 @@ mod tests {
         assert_eq!(shared.scope(), Scope::Public);
         assert_eq!(shared.lifetimes().fresh.as_secs(), 60);
         assert_eq!(
-            shared.surrogate_keys("m", &ModelDigest([0; 32])),
+            shared.surrogate_keys("m", Some(&ModelDigest([0; 32]))),
             ["model:m"]
         );
         assert!(shared.label().ends_with(r#", rule="shared""#));

@@ -35,12 +35,7 @@ pub fn stored_keys(
     let prefixes = Prefixes::default();
     let mut keys = BTreeSet::new();
     for verb in [Verb::Post, Verb::Query, Verb::Get] {
-        let asked = Asked {
-            verb,
-            route: "/v1/embeddings",
-            caller: Caller::unlimited(tenant.clone()),
-            if_none_match: None,
-        };
+        let asked = Asked::embeddings(verb, Caller::unlimited(tenant.clone()));
         let ruling = Ruling::new(in_force, asked, &written);
         let control = RequestControl::parse("");
         let plan = Plan::new(request.clone(), model, ruling, control, &prefixes)?;

@@ -260,5 +260,7 @@ mod tests {
         check("a:", "x", false);
         check("a", "x\r\nset-cookie: y", false);
         check("a", "x\0", false);
+        let many = vec![("a".to_owned(), Bytes::new()); MAX_FIELDS + 1];
+        assert_eq!(Fields::try_from(many), Err(FieldsError::TooLarge));
     }
 }

@@ -122,7 +122,9 @@ impl Record {
     pub fn is_storable_now(before: Option<&Self>, requested: UnixSeconds) -> bool {
         let newest = match before {
             None => return true,
-            Some(Self::Invalidated { at }) => return requested > *at,
+            Some(Self::Invalidated { at }) => {
+                return requested > *at || at.since(requested) > LONGEST_EXCHANGE;
+            }
             Some(Self::Response(response)) => response.head.times.requested,
             Some(Self::Variants { generation, .. }) => UnixSeconds(*generation),
         };

@@ -7,6 +7,8 @@ mod catalog;
 mod documents;
 mod embed;
 mod fast;
+mod origin;
+mod passing;
 mod settings;
 mod store;
 mod upstream;
@@ -19,10 +21,11 @@ use std::time::{Duration, Instant, SystemTime};
 use brink_cache::tenant::bucket_key;
 use brink_cache::{Key, UnixSeconds};
 use bytes::Bytes;
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue};
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
 
+use crate::destination::Destination;
 use crate::embeddings::Prefixes;
 use crate::error::ApiError;
 use crate::head::Head;
@@ -30,6 +33,8 @@ use crate::hit::{self, Begun, Clock, Known};
 use crate::rate::Admission;
 use crate::reply::{Exchange, Reply};
 use crate::route::{Route, Verb};
+use crate::ruling::InForce;
+use passing::EdgeBody;
 use settings::Settings;
 use store::EdgeStore;
 
@@ -58,40 +63,68 @@ async fn gateway(request: Request) -> impl IntoResponse {
         .as_ref()
         .map_or("*", |edge| edge.settings.cors_allow_origin.as_str());
     let exchange = Exchange::of(&head, allowed_origins);
-    let reply = match edge {
-        Ok(edge) => counted(edge, &head, body, &exchange).await,
-        Err(error) => exchange.reply(Err(error)),
-    };
-    into_response(reply.finish(&exchange))
+    match edge {
+        Ok(edge) => respond(edge, &head, body, &exchange).await,
+        Err(error) => into_response(exchange.reply(Err(error)).finish(&exchange)),
+    }
 }
 
 /// Answers a request if its tenant may ask now.
-async fn counted(
+async fn respond(
     edge: Rc<Edge>,
     head: &Head<'_>,
     body: body::Incoming,
     exchange: &Exchange,
-) -> Reply {
-    let admission = edge.admit(head).await;
+) -> http::Response<EdgeBody> {
+    let in_force = edge.in_force().await;
+    let destination = in_force.destination(head);
+    let admission = match &destination {
+        // A preflight has no tenant, and what is no route is told so for nothing.
+        Err(_) | Ok(Destination::Own(Route::Preflight)) => None,
+        Ok(_) => edge.admit(&in_force, head).await,
+    };
     let admitted = admission.as_ref().map_or(Ok(()), Admission::check);
-    let answer = match admitted {
-        Ok(()) => answer(edge, head, body, &exchange.request_id).await,
+    let answer = match admitted.and(destination) {
         Err(error) => Err(error),
+        Ok(Destination::Own(route)) => own(edge, route, head, body, &exchange.request_id).await,
+        Ok(Destination::Origin(to)) => {
+            match origin::answer(edge, head, body, to, &exchange.request_id).await {
+                Err(error) => Err(error),
+                Ok(mut response) => {
+                    let told = admission.iter().flat_map(Admission::fields);
+                    let cors = exchange.cors(in_force.takes_api_keys());
+                    for (name, value) in told.chain(cors) {
+                        add(response.headers_mut(), name, &value);
+                    }
+                    return response;
+                }
+            }
+        }
     };
     let reply = exchange.reply(answer);
-    match admission {
+    let reply = match admission {
         Some(admission) => admission.tell(reply),
         None => reply,
+    };
+    into_response(reply.finish(exchange))
+}
+
+/// Adds a field that an origin has not set itself.
+fn add(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.entry(name).or_insert(value);
     }
 }
 
-async fn answer(
+/// Answers a request to a route of our own.
+async fn own(
     edge: Rc<Edge>,
+    route: Route,
     head: &Head<'_>,
     body: body::Incoming,
     id: &str,
 ) -> Result<Reply, ApiError> {
-    let body = match Route::find(head.method, head.path)? {
+    let body = match route {
         Route::Embeddings(Verb::Post | Verb::Query) => {
             // Nobody without a key makes us read megabytes.
             let in_force = edge.in_force().await;
@@ -103,8 +136,10 @@ async fn answer(
     match begin(&edge, head, &body).await? {
         Begun::Answered(reply) => Ok(reply),
         Begun::Pending(pending) => embed::answer(edge, *pending, id).await,
-        // The models were just fetched.
-        Begun::CatalogNeeded => Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS)),
+        // The models were just fetched, and another policy may have come in between.
+        Begun::CatalogNeeded | Begun::Origin => {
+            Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS))
+        }
     }
 }
 
@@ -132,16 +167,9 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
 }
 
 impl Edge {
-    /// Counts the request, if its tenant's are counted. A preflight has no tenant, and what is no
-    /// route is told so for nothing.
-    async fn admit(self: &Rc<Self>, head: &Head<'_>) -> Option<Admission> {
-        if matches!(
-            Route::find(head.method, head.path),
-            Err(_) | Ok(Route::Preflight)
-        ) {
-            return None;
-        }
-        let caller = self.in_force().await.counted(head.get("authorization"))?;
+    /// Counts the request, if its tenant's are counted.
+    async fn admit(&self, in_force: &InForce, head: &Head<'_>) -> Option<Admission> {
+        let caller = in_force.counted(head.get("authorization"))?;
         let key = bucket_key(&caller.name);
         let stored = self.store.get(key.clone()).await;
         let admission = Admission::decide(&caller, &stored, SystemClock::now_ms())?;
@@ -173,9 +201,9 @@ impl Edge {
     }
 }
 
-fn into_response(reply: Reply) -> http::Response<Full<Bytes>> {
+fn into_response(reply: Reply) -> http::Response<EdgeBody> {
     let headers = reply.header_map();
-    let mut response = http::Response::new(Full::new(reply.body));
+    let mut response = http::Response::new(EdgeBody::from(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = headers;
     response

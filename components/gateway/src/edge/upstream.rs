@@ -74,7 +74,7 @@ impl Edge {
     }
 }
 
-fn options(timeout: Duration) -> RequestOptions {
+pub(super) fn options(timeout: Duration) -> RequestOptions {
     let nanos = |duration: Duration| Some(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     let options = RequestOptions::new();
     // A host that knows no such option keeps its own limit: nothing to do about it here.

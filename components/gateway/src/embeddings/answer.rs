@@ -183,7 +183,7 @@ impl Plan {
             content,
             surrogate_keys: self
                 .ruling
-                .surrogate_keys(&self.request.model, &self.model.digest),
+                .surrogate_keys(&self.request.model, Some(&self.model.digest)),
         }
     }
 

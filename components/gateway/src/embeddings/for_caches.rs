@@ -36,7 +36,7 @@ pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Reply {
     if plan.ruling.is_public() {
         let labels = plan
             .ruling
-            .surrogate_keys(&plan.request.model, &plan.model.digest);
+            .surrogate_keys(&plan.request.model, Some(&plan.model.digest));
         let reply = reply
             .with("cache-control", format!("public, {lifetimes}"))
             .with("cdn-cache-control", lifetimes);

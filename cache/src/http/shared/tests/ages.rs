@@ -59,6 +59,20 @@ fn missing_date_is_written_into_the_response() {
 }
 
 #[test]
+fn fields_that_no_store_may_keep_are_left_out() {
+    let check = |rule: &str, lines: &str, expected: &str| {
+        let mut kept = head(200, lines).fields;
+        kept.remove("date");
+        assert_eq!(kept, fields(expected), "{lines}: {rule}");
+    };
+    let rule = "9111 3.1: \"Caches MAY either store trailer fields separate from header fields or discard them\"";
+    check(rule, "trailer: a | a: 1", "a: 1");
+    let rule = "9111 3.1: \"This MAY be implemented by doing so before storage\"";
+    check(rule, "connection: a | a: 1 | b: 2", "b: 2");
+    check(rule, "upgrade: a | b: 2 | b: 3", "b: 2 | b: 3");
+}
+
+#[test]
 fn clocks_that_jump_make_no_wild_ages() {
     let check = |requested: u64, received: u64, now: u64, expected: u64| {
         let times = Times {

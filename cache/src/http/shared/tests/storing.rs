@@ -199,6 +199,38 @@ fn cookies_and_useless_responses_are_not_stored() {
 }
 
 #[test]
+fn operators_limits_decide_what_is_of_use() {
+    let check = |response: &str, limits: Limits, expected: Result<(), Unstorable>| {
+        let none = Fields::new();
+        let request = RequestHead::new("GET", &none);
+        let found = may_store(&request, &head(200, response), &limits);
+        assert_eq!(found, expected, "{response} {limits:?}");
+    };
+    let stale = Limits {
+        stale_if_error: Duration::from_secs(9),
+        ..LIMITS
+    };
+    let never_fresh = Limits {
+        max_fresh: Duration::ZERO,
+        ..LIMITS
+    };
+    check("cache-control: max-age=0", LIMITS, Err(Unstorable::Useless));
+    check("cache-control: max-age=0", stale, Ok(()));
+    // A response that names no freshness is no cache's business without a validator.
+    check("", stale, Err(Unstorable::Useless));
+    check(
+        "cache-control: max-age=5",
+        never_fresh,
+        Err(Unstorable::Useless),
+    );
+    check(
+        "cache-control: max-age=5 | etag: \"a\"",
+        never_fresh,
+        Ok(()),
+    );
+}
+
+#[test]
 fn refusals_have_tokens() {
     let check = |response: &str, expected: &str| {
         let token = stores(200, response, ("GET", "")).map_err(Unstorable::token);

@@ -1,0 +1,283 @@
+//! What is stored for origins: finding it, keeping it, and taking it out.
+
+use std::rc::Rc;
+
+use brink_cache::http::shared::keys::{
+    decode_invalidation, encode_invalidation, group_key, primary_key,
+};
+use brink_cache::http::shared::{
+    Record, ResponseHead, StoredResponse, answer as answer_of, freshen, invalidated_by_head,
+    may_store, uri,
+};
+use brink_cache::{Key, Outcome};
+use bytes::Bytes;
+use http::StatusCode;
+use spin_sdk::wasip3;
+
+use super::ask::{Answered, Body};
+use super::{Exchange, Found, Response};
+use crate::edge::passing::{EdgeBody, Kept};
+use crate::edge::{Edge, SystemClock};
+use crate::embeddings::Fetched;
+use crate::error::ApiError;
+use crate::hit::Clock;
+use crate::origin::found::without_body;
+use crate::origin::told::Told;
+use crate::origin::{Call, Made};
+
+/// What a look-up gave.
+pub(super) struct Looked {
+    /// The key of all that is known about the URL.
+    pub(super) place: Key,
+    pub(super) found: Found,
+}
+
+impl Exchange<'_> {
+    /// Looks for the response to the call's GET.
+    pub(super) async fn find(&self) -> Looked {
+        let place = self.call.key();
+        let found = self.find_at(&place).await;
+        Looked { place, found }
+    }
+
+    async fn find_at(&self, place: &Key) -> Found {
+        let found = self.load(place).await?;
+        let response = match found.record.variant(place, &self.call.fields) {
+            Some(variant) => self.load(&variant).await?.response(),
+            None => found.response(),
+        };
+        response.ok_or(Outcome::Miss)
+    }
+
+    async fn load(&self, key: &Key) -> Result<crate::origin::Found, Outcome> {
+        self.edge.load(&self.call, key).await
+    }
+
+    /// When a group of the response was invalidated last (RFC 9875).
+    pub(super) async fn invalidated_at(
+        &self,
+        stored: &StoredResponse,
+    ) -> Option<brink_cache::UnixSeconds> {
+        let groups = stored.head.groups();
+        if groups.is_empty() {
+            return None;
+        }
+        let keys = groups.iter().map(|group| self.group_key(group).to_hex());
+        let fetched = self.edge.store.get_all(keys).await;
+        let times = fetched.iter().filter_map(|fetched| match fetched {
+            Fetched::Bytes(bytes) => decode_invalidation(bytes),
+            _ => None,
+        });
+        times.max()
+    }
+
+    fn group_key(&self, group: &str) -> Key {
+        let origin = uri::origin(&self.call.url).unwrap_or_default();
+        group_key(&self.call.ruling.scope(), &origin, group)
+    }
+
+    pub(super) async fn invalidate_group(&self, group: &str) {
+        let value = encode_invalidation(SystemClock.now()).to_vec();
+        let key = self.group_key(group).to_hex();
+        self.edge.store.set(key, value).await;
+    }
+
+    /// The record stays as long as an entry: an answer that was under way is not stored over it.
+    pub(super) async fn invalidate_target(&self, target: &str) {
+        let key = primary_key(&self.call.ruling.scope(), target);
+        let record = Record::Invalidated {
+            at: SystemClock.now(),
+        };
+        self.edge
+            .keep_record(&self.call, key, &record, Made::now())
+            .await;
+    }
+
+    /// An answer to HEAD may tell that the stored response is no longer current (RFC 9111 §4.3.5).
+    pub(super) async fn invalidate_by_head(
+        &self,
+        stored: &StoredResponse,
+        answered: &Answered,
+        place: &Key,
+    ) {
+        let is_head = self.call.method == "HEAD" && answered.head.status == 200;
+        if is_head && invalidated_by_head(stored, &answered.fields) {
+            let record = Record::Invalidated {
+                at: SystemClock.now(),
+            };
+            self.edge
+                .keep_record(&self.call, *place, &record, Made::now())
+                .await;
+        }
+    }
+
+    /// Stores what a 304 made of a response; `None` if the 304 is about another one.
+    pub(super) async fn freshened(
+        &self,
+        stored: &StoredResponse,
+        answered: &Answered,
+        place: &Key,
+    ) -> Option<StoredResponse> {
+        let current = freshen(stored, &answered.fields, answered.head.times)?;
+        // The 304 may have brought a directive against it.
+        if may_store(&self.call.request(), &current.head, &self.call.limits()).is_ok() {
+            let made = Made::after(answered);
+            self.edge
+                .keep_response(&self.call, place, current.clone(), made)
+                .await;
+        }
+        Some(current)
+    }
+
+    /// Passes a new response on, and keeps a copy if it may be stored.
+    pub(super) async fn fresh(
+        &self,
+        answered: Answered,
+        mut told: Told,
+        place: Key,
+    ) -> Result<Response, ApiError> {
+        let request = self.call.request();
+        if let Err(reason) = may_store(&request, &answered.head, &self.call.limits()) {
+            if told.status.detail.is_none() {
+                told = told.detail(reason.token());
+            }
+            return Ok(self.passed(answered, &told));
+        }
+        told.status.stored = true;
+        let made = Made::after(&answered);
+        let Answered { head, body, .. } = answered;
+        // The client may have this very response already.
+        let answer = answer_of(&without_body(head.clone()), &request, SystemClock.now());
+        let kept = self.copied(head.clone(), body, made, place);
+        if answer.status == StatusCode::NOT_MODIFIED.as_u16() {
+            wasip3::spawn(kept.drain());
+            let body = Bytes::new().into();
+            return Ok(self.response(answer.status, answer.fields, &told, body));
+        }
+        let body = EdgeBody::Kept(Box::new(kept));
+        Ok(self.response(head.status, head.fields, &told, body))
+    }
+
+    fn copied(
+        &self,
+        head: ResponseHead,
+        body: spin_sdk::wasip3::http_compat::IncomingResponseBody,
+        made: Made,
+        place: Key,
+    ) -> Kept {
+        let limit = self.call.max_body_bytes();
+        let edge = self.edge.clone();
+        let call = self.call.clone();
+        Kept::new(body, limit, move |body| {
+            wasip3::spawn(async move {
+                let response = StoredResponse { head, body };
+                if response.is_complete() {
+                    edge.keep_response(&call, &place, response, made).await;
+                }
+            });
+        })
+    }
+
+    /// Validates a response that was served stale, once for all requests in this instance.
+    pub(super) fn refresh_afterwards(&self, stored: StoredResponse, place: Key) {
+        let key = place;
+        if !self.edge.refreshing.borrow_mut().insert(key) {
+            return;
+        }
+        let edge = self.edge.clone();
+        let call = self.call.clone();
+        let origin = self.origin.to_owned();
+        let request_id = self.request_id.to_owned();
+        wasip3::spawn(async move {
+            let exchange = Exchange {
+                edge: edge.clone(),
+                call: call.for_refresh(),
+                origin: &origin,
+                request_id: &request_id,
+            };
+            exchange.refresh(stored, place).await;
+            edge.refreshing.borrow_mut().remove(&key);
+        });
+    }
+
+    async fn refresh(&self, stored: StoredResponse, place: Key) {
+        let request = self.call.request();
+        let conditions = self.call.conditions(&stored);
+        let fields = request.fields_for_upstream(&conditions);
+        // The stale response stays until it expires, and the next request tries again.
+        let Ok(answered) = self.ask(fields, Body::Empty).await else {
+            return;
+        };
+        if answered.head.status == StatusCode::NOT_MODIFIED.as_u16() {
+            self.freshened(&stored, &answered, &place).await;
+            return;
+        }
+        if may_store(&request, &answered.head, &self.call.limits()).is_ok() {
+            let made = Made::after(&answered);
+            self.copied(answered.head, answered.body, made, place)
+                .drain()
+                .await;
+        }
+    }
+}
+
+impl Made {
+    fn now() -> Self {
+        Self {
+            at: SystemClock.now(),
+            took: std::time::Duration::ZERO,
+        }
+    }
+
+    fn after(answered: &Answered) -> Self {
+        Self {
+            at: answered.head.times.received,
+            took: answered.took,
+        }
+    }
+}
+
+impl Edge {
+    async fn load(&self, call: &Call, key: &Key) -> Result<crate::origin::Found, Outcome> {
+        call.open(key, self.store.get(key.to_hex()).await)
+    }
+
+    async fn keep_record(&self, call: &Call, key: Key, record: &Record, made: Made) {
+        if let Some(stored) = call.stored(key, record, made) {
+            self.store.set(stored.key.to_hex(), stored.bytes).await;
+        }
+    }
+
+    /// Stores a response at its place, unless the place was invalidated since it was asked for.
+    async fn keep_response(
+        self: &Rc<Self>,
+        call: &Call,
+        place: &Key,
+        response: StoredResponse,
+        made: Made,
+    ) {
+        let before = self.load(call, place).await.ok();
+        let before = before.map(|found| found.record);
+        if !Record::is_storable_now(before.as_ref(), response.head.times.requested) {
+            return;
+        }
+        match Record::variants_with(before.as_ref(), &response.head) {
+            None => {
+                let record = Record::Response(response);
+                self.keep_record(call, *place, &record, made).await;
+            }
+            Some(variants) => {
+                if let Some(key) = variants.variant(place, &call.fields) {
+                    let own = self.load(call, &key).await.ok();
+                    let own = own.map(|found| found.record);
+                    if !Record::is_storable_now(own.as_ref(), response.head.times.requested) {
+                        return;
+                    }
+                    let record = Record::Response(response);
+                    self.keep_record(call, key, &record, made).await;
+                    self.keep_record(call, *place, &variants, made).await;
+                }
+            }
+        }
+    }
+}
