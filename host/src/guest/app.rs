@@ -23,7 +23,7 @@ use super::{
     config::GuestConfig,
     engine::Engine,
     error::{BuildError, GuestError},
-    headers::{RouteHeaders, set_authority},
+    headers::{RouteHeaders, end_connection_fields, set_authority},
     keyvalue::Stores,
     manifest::{Manifest, Route, StaticResponse, Target},
     outbound::{InProcess, LocalUpstream, Network, detached},
@@ -272,6 +272,7 @@ impl Application {
         if body.size_hint().lower() > max_bytes {
             return Err(BodyFault::TooLarge { max_bytes }.into());
         }
+        end_connection_fields(&mut parts.headers);
         let body = LimitedBody::new(body, config.request_body);
         let fault = body.fault();
         let body = ReadAhead::read(body, config.read_ahead_bytes).await?;

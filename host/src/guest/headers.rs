@@ -2,7 +2,12 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::HOST, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{CONNECTION, HOST},
+    request::Parts,
+    uri::Authority,
+};
 
 use super::router::{RouteMatch, RoutePattern};
 
@@ -72,6 +77,20 @@ pub(super) fn set_authority(parts: &mut Parts) {
     parts.uri = Uri::from_parts(uri).unwrap_or_default();
 }
 
+/// Drops the fields that `Connection` names: they are about the connection that the message came
+/// through (RFC 9110 §7.6.1). Components never see `Connection` itself, so they could not.
+pub(super) fn end_connection_fields(headers: &mut HeaderMap) {
+    let lines = headers.get_all(CONNECTION).iter();
+    let named: Vec<HeaderName> = lines
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
 fn full_url(uri: &Uri, headers: &HeaderMap) -> HeaderValue {
     let scheme = uri.scheme_str().unwrap_or("http");
     let host = uri
@@ -96,6 +115,25 @@ mod tests {
 
     use super::*;
     use crate::guest::router::Router;
+
+    #[test]
+    fn what_connection_names_ends_with_the_connection() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-One"),
+            ("connection", "x-two,, not a name"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "3"),
+            ("x-three", "4"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        end_connection_fields(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "x-three"]);
+    }
 
     #[test]
     fn a_component_finds_the_headers_that_spin_sets() {

@@ -5,6 +5,7 @@
 mod doors;
 mod embeddings;
 mod failures;
+mod origins;
 mod policy;
 mod structure;
 mod support;

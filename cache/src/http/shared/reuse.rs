@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::head::{Limits, ResponseHead};
 use super::request::RequestHead;
 use crate::control::RequestControl;
-use crate::freshness::Lifetimes;
+use crate::freshness::{self, Decision, Lifetimes};
 use crate::http::ResponseControl;
 use crate::time::UnixSeconds;
 
@@ -29,6 +29,9 @@ pub enum Reuse {
     Fresh,
     /// Serve it; it is stale, and should be validated in the background.
     StaleWhileRevalidate,
+    /// Serve it; it is stale, and the client takes it so (`max-stale`). Nobody else would, so nothing
+    /// is validated for it.
+    Stale,
     /// Ask upstream first. A client that said `only-if-cached` gets 504 instead.
     Validate {
         /// What to add to the request: `If-None-Match` and `If-Modified-Since` of the stored
@@ -70,10 +73,12 @@ pub fn reuse(
             conditions: conditions(stored),
             may_serve_on_error: may_use && control.accepts_on_error(age, lifetimes),
         }
-    } else if age < lifetimes.fresh {
-        Reuse::Fresh
     } else {
-        Reuse::StaleWhileRevalidate
+        match freshness::decide(age, lifetimes) {
+            Decision::Fresh => Reuse::Fresh,
+            Decision::StaleWhileRevalidate => Reuse::StaleWhileRevalidate,
+            Decision::StaleIfError | Decision::Expired => Reuse::Stale,
+        }
     };
     let ttl = ttl(age, lifetimes);
     Verdict { reuse, age, ttl }

@@ -98,7 +98,7 @@ impl Exchange<'_> {
         let invalidated = self.invalidated_at(&stored).await;
         let verdict = self.call.verdict(&stored, purged, invalidated, now);
         match verdict.reuse {
-            Reuse::Fresh => Ok(self.stored(&stored, &Told::hit(verdict.ttl))),
+            Reuse::Fresh | Reuse::Stale => Ok(self.stored(&stored, &Told::hit(verdict.ttl))),
             Reuse::StaleWhileRevalidate => {
                 let told = Told::hit(verdict.ttl).detail("stale-while-revalidate");
                 let response = self.stored(&stored, &told);

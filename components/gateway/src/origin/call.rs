@@ -97,7 +97,7 @@ impl Call {
         // Without a clock: what must be validated is so at any age.
         match reuse(&stored.head, &strict, &terms, stored.head.times.received).reuse {
             Reuse::Validate { conditions, .. } => conditions,
-            Reuse::Fresh | Reuse::StaleWhileRevalidate => Fields::new(),
+            Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::Stale => Fields::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use hyper_util::{
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use crate::guest::config::OutboundConfig;
+use crate::guest::headers::end_connection_fields;
 
 /// HTTP/1.1 over pooled TCP connections.
 pub(super) struct Client(legacy::Client<HttpConnector, WasiBody>);
@@ -37,13 +38,16 @@ impl Client {
             );
             return Err(HttpError::TlsProtocolError);
         }
-        self.0.request(request).await.map_err(|error| {
+        let answered = self.0.request(request).await;
+        let mut response = answered.map_err(|error| {
             tracing::debug!(%error, "upstream request failed");
             if error.is_connect() {
                 HttpError::ConnectionRefused
             } else {
                 HttpError::ConnectionTerminated
             }
-        })
+        })?;
+        end_connection_fields(response.headers_mut());
+        Ok(response)
     }
 }

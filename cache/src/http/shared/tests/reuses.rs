@@ -4,6 +4,7 @@ use super::*;
 
 const FRESH: &str = "fresh";
 const STALE: &str = "stale-while-revalidate";
+const TAKEN_STALE: &str = "stale";
 const ON_ERROR: &str = "validate, or on error";
 const VALIDATE: &str = "validate";
 
@@ -12,6 +13,7 @@ fn word(reuse: &Reuse) -> &'static str {
     match reuse {
         Reuse::Fresh => FRESH,
         Reuse::StaleWhileRevalidate => STALE,
+        Reuse::Stale => TAKEN_STALE,
         Reuse::Validate {
             may_serve_on_error: true,
             ..
@@ -112,10 +114,10 @@ fn request_directives_decide_within_the_response() {
     );
     let rule = "9111 5.2.1.2: \"the client is willing to accept a response that has exceeded its freshness lifetime \
                 by no more than the specified number of seconds\"";
-    check(rule, ("max-age=60", "max-stale=10"), 70, STALE);
+    check(rule, ("max-age=60", "max-stale=10"), 70, TAKEN_STALE);
     check(rule, ("max-age=60", "max-stale=10"), 71, VALIDATE);
     let rule = "9111 5.2.1.2: \"then the client will accept a stale response of any age\"";
-    check(rule, ("max-age=60", "max-stale"), 9999, STALE);
+    check(rule, ("max-age=60", "max-stale"), 9999, TAKEN_STALE);
     let rule = "9111 4.2.4: \"A cache MUST NOT generate a stale response if it is prohibited by an explicit \
                 in-protocol directive\"";
     for forbidding in [
@@ -229,7 +231,7 @@ proptest! {
         };
         let rank = |now| {
             let found = reuse(&head, &request, &Terms { limits, invalidated: None }, UnixSeconds(now));
-            let words = [VALIDATE, ON_ERROR, STALE, FRESH];
+            let words = [VALIDATE, ON_ERROR, TAKEN_STALE, STALE, FRESH];
             words.iter().position(|known| *known == word(&found.reuse))
         };
         prop_assert!(rank(later) <= rank(now));
