@@ -63,14 +63,12 @@ impl RequestControl {
             return false;
         }
         let needed = age.saturating_add(self.min_fresh.unwrap_or_default());
-        let accepts_stale = || {
-            self.max_stale
-                .is_some_and(|limit| age.saturating_sub(lifetimes.fresh) <= limit)
-        };
         match freshness::decide(needed, lifetimes) {
             Decision::Fresh => true,
-            Decision::StaleWhileRevalidate => self.min_fresh.is_none() || accepts_stale(),
-            Decision::StaleIfError | Decision::Expired => accepts_stale(),
+            Decision::StaleWhileRevalidate => self.min_fresh.is_none(),
+            Decision::StaleIfError | Decision::Expired => self
+                .max_stale
+                .is_some_and(|limit| age.saturating_sub(lifetimes.fresh) <= limit),
         }
     }
 }
