@@ -65,7 +65,10 @@ impl RequestControl {
         let needed = age.saturating_add(self.min_fresh.unwrap_or_default());
         match freshness::decide(needed, lifetimes) {
             Decision::Fresh => true,
-            Decision::StaleWhileRevalidate => self.min_fresh.is_none(),
+            // Of two wishes that contradict each other the more restrictive one counts: whoever wants an
+            // entry that stays fresh gets no stale one, not even beside max-stale.
+            _ if self.min_fresh.is_some() => false,
+            Decision::StaleWhileRevalidate => true,
             Decision::StaleIfError | Decision::Expired => self
                 .max_stale
                 .is_some_and(|limit| age.saturating_sub(lifetimes.fresh) <= limit),
@@ -177,6 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_wants_a_fresh_entry_gets_no_stale_one() {
+        let lifetimes = Lifetimes {
+            stale_while_revalidate: Duration::from_secs(5),
+            ..LIFETIMES
+        };
+        let check = |rule: &str, value: &str, age, expected| {
+            let control = RequestControl::parse(value);
+            let accepted = control.accepts(Duration::from_secs(age), lifetimes);
+            assert_eq!(accepted, expected, "{value} at {age}: {rule}");
+        };
+        let rule = "9111 5.2.1.3: \"the client wants a response that will still be fresh for at least the specified number of seconds\"";
+        check(rule, "min-fresh=5, max-stale", 4, true);
+        check(rule, "min-fresh=5, max-stale", 5, false);
+        check(rule, "min-fresh=5, max-stale", 12, false);
+        check(rule, "min-fresh=5, max-stale", 100, false);
+        check(rule, "min-fresh=5", 12, false);
+    }
+
+    #[test]
     fn only_clients_without_a_limit_take_stale_entries_on_error() {
         let lifetimes = Lifetimes {
             stale_while_revalidate: Duration::from_secs(5),
@@ -196,6 +218,27 @@ mod tests {
     }
 
     proptest! {
+        /// An entry that is refused for its age is not accepted when it is older.
+        #[test]
+        fn acceptance_never_rises_with_age(
+            age in 0u64..40, older_by in 0u64..40, windows in prop::array::uniform3(0u64..20),
+            max_age in prop::option::of(0u64..40), min_fresh in prop::option::of(0u64..20),
+            max_stale in prop::option::of(0u64..20),
+        ) {
+            let seconds = Duration::from_secs;
+            let [fresh, stale_while_revalidate, stale_if_error] = windows.map(seconds);
+            let lifetimes = Lifetimes { fresh, stale_while_revalidate, stale_if_error };
+            let control = RequestControl {
+                max_age: max_age.map(seconds),
+                min_fresh: min_fresh.map(seconds),
+                max_stale: max_stale.map(seconds),
+                ..RequestControl::default()
+            };
+            let (age, older) = (seconds(age), seconds(age + older_by));
+            prop_assert!(control.accepts(age, lifetimes) || !control.accepts(older, lifetimes));
+            prop_assert!(control.accepts_on_error(age, lifetimes) || !control.accepts_on_error(older, lifetimes));
+        }
+
         #[test]
         fn any_value_is_read_without_a_panic(value in ".*") {
             RequestControl::parse(&value);
