@@ -64,9 +64,8 @@ impl CacheStatus {
             cache,
             forward,
             stored: false,
-            collapsed: forward.is_some()
-                && counts.get(Outcome::Collapsed) > 0
-                && counts.get(Outcome::Collapsed) + counts.get(Outcome::Hit) == counts.total(),
+            collapsed: counts.get(Outcome::Collapsed) > 0
+                && only(counts, &[Outcome::Collapsed, Outcome::Hit]),
             forward_status: None,
             ttl: None,
             detail: None,
@@ -75,13 +74,12 @@ impl CacheStatus {
 }
 
 fn forward_reason(counts: &OutcomeCounts) -> Option<Forward> {
-    let hits = counts.get(Outcome::Hit);
-    if hits == counts.total() {
+    if only(counts, &[Outcome::Hit]) {
         return None;
     }
     Some(if counts.get(Outcome::Bypass) > 0 {
         Forward::Request
-    } else if hits > 0 {
+    } else if counts.get(Outcome::Hit) > 0 {
         Forward::Partial
     } else if counts.get(Outcome::StoreError) > 0 {
         Forward::Bypass
@@ -90,6 +88,14 @@ fn forward_reason(counts: &OutcomeCounts) -> Option<Forward> {
     } else {
         Forward::Miss
     })
+}
+
+/// Whether no other outcome occurred. Counts are not added for this: each may be the largest there
+/// is, since they also come from headers that others write.
+fn only(counts: &OutcomeCounts, outcomes: &[Outcome]) -> bool {
+    counts
+        .iter()
+        .all(|(outcome, _)| outcomes.contains(&outcome))
 }
 
 impl CacheStatus {
@@ -155,6 +161,20 @@ mod tests {
         check(&[Bypass], "brink-edge; fwd=request");
         check(&[Collapsed], "brink-edge; fwd=miss; collapsed");
         check(&[Collapsed, Miss], "brink-edge; fwd=miss");
+    }
+
+    #[test]
+    fn the_largest_counts_become_the_same_status_as_small_ones() {
+        let check = |items: &str, expected: &str| {
+            let counts = OutcomeCounts::parse(items).unwrap();
+            let status = CacheStatus::of_items("brink-edge", &counts);
+            assert_eq!(status.to_string(), expected, "{items}");
+        };
+        check("hit=4294967295", "brink-edge; hit");
+        check("hit=4294967295, miss=1", "brink-edge; fwd=partial");
+        let collapsed = "brink-edge; fwd=partial; collapsed";
+        check("hit=1, collapsed=4294967295", collapsed);
+        check("hit=4294967295, collapsed=4294967295", collapsed);
     }
 
     #[test]
