@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::cache::CacheDir;
 use crate::checks::{self, Check};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::setup::{self, model};
 use crate::steps::Progress;
 use crate::workspace::Workspace;
-use crate::{bench, up};
+use crate::{bench, fuzz, up};
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -32,6 +32,16 @@ Examples:
   cargo xtask test                            set up and run every check
   cargo xtask test --only clippy              repeat one check
   cargo xtask bench hit                       measure cached hits
+  cargo xtask fuzz entry --seconds 600        look for stored bytes that break the reader of entries
+";
+
+const FUZZ: &str = "\
+Needs a C++ compiler, for libFuzzer. Everything lies below target/fuzz/: `corpus/` (inputs found to be interesting, from
+which the next run goes on), `artifacts/` (inputs that crashed a target) and `logs/`. Exit code 1 if a target crashed.
+
+Environment:
+  CARGO_TARGET_DIR   used instead of target/
+  CARGO_BUILD_JOBS   how many compilers run at a time
 ";
 
 /// Set-up and development commands of Brink.
@@ -69,6 +79,9 @@ enum Command {
     /// Builds everything in release mode and runs one benchmark.
     #[command(after_help = ENVIRONMENT)]
     Bench(BenchArgs),
+    /// Feeds made-up bytes to everything that reads bytes of others.
+    #[command(after_help = FUZZ)]
+    Fuzz(FuzzArgs),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +103,16 @@ pub(crate) struct BenchArgs {
     pub(crate) args: Vec<OsString>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct FuzzArgs {
+    /// The target to run.
+    #[arg(default_value = "all", value_parser = PossibleValuesParser::new(fuzz::names()))]
+    pub(crate) target: String,
+    /// How long each target runs, in seconds.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
+}
+
 impl Cli {
     pub(crate) fn run(self) -> Result<(), Error> {
         let cache = CacheDir::from_environment()?;
@@ -106,6 +129,7 @@ impl Cli {
             }
             Command::Test { only } => checks::run(only, &cache, &workspace),
             Command::Bench(args) => bench::run(&args, &cache, &workspace),
+            Command::Fuzz(args) => fuzz::run(&args, &workspace),
         }
     }
 }
@@ -144,5 +168,23 @@ mod tests {
             panic!("not `up`: {cli:?}")
         };
         assert_eq!(args.brink_args, ["--listen", "x"]);
+    }
+
+    #[test]
+    fn fuzzing_runs_every_target_for_a_minute_unless_told_otherwise() {
+        let check = |arguments: &[&str], expected: Option<(&str, u32)>| {
+            let arguments = ["xtask", "fuzz"].iter().chain(arguments);
+            let found = Cli::try_parse_from(arguments).ok().map(|cli| cli.command);
+            let found = found.map(|command| match command {
+                Command::Fuzz(FuzzArgs { target, seconds }) => (target, seconds),
+                other => panic!("not `fuzz`: {other:?}"),
+            });
+            let expected = expected.map(|(target, seconds)| (target.to_owned(), seconds));
+            assert_eq!(found, expected);
+        };
+        check(&[], Some(("all", 60)));
+        check(&["entry", "--seconds", "5"], Some(("entry", 5)));
+        check(&["entry", "--seconds", "0"], None);
+        check(&["no-such-target"], None);
     }
 }

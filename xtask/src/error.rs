@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use crate::checks::Check;
+use crate::fuzz::Crash;
 
 /// A failed command. Each variant carries what its message and its remedy need.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,9 @@ pub(crate) enum Error {
         #[source]
         source: Box<Error>,
     },
+
+    #[error("{} of the fuzz targets crashed", crashes.len())]
+    FuzzCrashes { crashes: Vec<Crash> },
 }
 
 impl Error {

@@ -10,6 +10,7 @@ mod cli;
 mod components;
 mod environment;
 mod error;
+mod fuzz;
 mod port;
 mod process;
 mod release;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::fuzz::Crash;
 
 const AGAIN: &str = "repeat the command; it goes on where it stopped";
 
@@ -55,8 +56,20 @@ impl Error {
             Self::CheckFailed { check, .. } => {
                 repeat_alone(&format!("cargo xtask test --only {check}"))
             }
+            Self::FuzzCrashes { crashes } => after_crashes(crashes),
         }
     }
+}
+
+fn after_crashes(crashes: &[Crash]) -> String {
+    let commands: Vec<_> = crashes
+        .iter()
+        .map(|crash| format!("`{}`", crash.command))
+        .collect();
+    format!(
+        "repeat with {}; then add the input to the tests of what reads it, and mend that",
+        commands.join(", ")
+    )
 }
 
 fn after_io(path: &Path, source: &io::Error) -> String {
@@ -120,6 +133,13 @@ mod tests {
         let program = "python3".to_owned();
         check(Error::ProgramMissing { program }, "apt-get install python3");
         check(Error::PythonWithoutPip, "apt-get install python3-venv");
+        let crash = Crash {
+            name: "entry",
+            message: "overflow".to_owned(),
+            command: "/t/entry /t/crash-0a".to_owned(),
+        };
+        let crashes = vec![crash];
+        check(Error::FuzzCrashes { crashes }, "/t/entry /t/crash-0a");
         let disk_full = io::ErrorKind::StorageFull.into();
         check(
             Error::io("write", Path::new("/cache/x"))(disk_full),

@@ -46,6 +46,11 @@ impl Workspace {
         self.target_dir.join("release").join(file)
     }
 
+    /// Where fuzz targets are built and what they find is kept: compiled with other flags than all the rest.
+    pub(crate) fn fuzz_dir(&self) -> PathBuf {
+        self.target_dir.join("fuzz")
+    }
+
     /// Where cargo puts a component, by the name of its package.
     pub(crate) fn built_component(&self, package: &str) -> PathBuf {
         let file = format!("{}.wasm", package.replace('-', "_"));
