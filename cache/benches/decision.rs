@@ -6,9 +6,16 @@
 //! alone, where the *last* rule matches and every earlier one differs in its tenant only. The
 //! column `judge` is what purge marks add to that: it must not grow with their number.
 //!
-//! Run with `cargo bench -p brink-cache`. Each figure is the median of several rounds, so
-//! that a busy machine disturbs it little. No statistics library: what is looked for is a
-//! factor, not a percent.
+//! Run with `cargo bench -p brink-cache --example decision`. Edges run the same rules as Wasm, so
+//! this is a WASI command too: it needs a clock and standard output, and prints the same table.
+//!
+//! ```text
+//! cargo build --release -p brink-cache --example decision --target wasm32-wasip2
+//! wasmtime run target/wasm32-wasip2/release/examples/decision.wasm
+//! ```
+//!
+//! Each figure is the median of several rounds, so that a busy machine disturbs it little. No
+//! statistics library: what is looked for is a factor, not a percent.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
