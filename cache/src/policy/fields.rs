@@ -37,6 +37,10 @@ impl KeyFields {
         let is_parameter =
             |name: &str, value: &Value| self.role(task, name, value) == MemberRole::Parameter;
         let chosen = canonical::members(body, is_parameter)?;
+        self.marked(chosen)
+    }
+
+    fn marked(&self, chosen: String) -> Result<String, CanonicalError> {
         match self {
             Self::All => Ok(chosen),
             Self::Only(names) => {
@@ -46,6 +50,31 @@ impl KeyFields {
                 Ok(format!("[{names},{chosen}]"))
             }
         }
+    }
+
+    /// The members that make the key of another service's answer, as canonical JSON. `apart` is left
+    /// out: the member whose elements have keys of their own.
+    ///
+    /// The model, and what it is to read, count whatever a rule names. So does all that changes how
+    /// the answer is written, since it is kept as it is.
+    ///
+    /// # Errors
+    /// When a member has no canonical form; such a request passes the cache by.
+    pub fn of_answer(
+        &self,
+        task: &str,
+        body: &Map<String, Value>,
+        apart: Option<&str>,
+    ) -> Result<String, CanonicalError> {
+        let known = TaskMembers::of(task);
+        let counts = |name: &str, value: &Value| {
+            let is_input = ALWAYS_COUNT.contains(&name);
+            Some(name) != apart
+                && !known.leaves_answer(name, value)
+                && (is_input || self.includes(name))
+        };
+        let chosen = canonical::members(body, counts)?;
+        self.marked(chosen)
     }
 
     /// What a member of a body is for the key.
@@ -79,6 +108,10 @@ pub enum MemberRole {
     LeftOut,
 }
 
+/// Members that make a key of another service's answer whatever a rule says: what is asked, and of
+/// which model, in the words of all the APIs that are known here.
+const ALWAYS_COUNT: [&str; 6] = ["model", "input", "inputs", "messages", "prompt", "query"];
+
 /// What is known about the members of a task's requests.
 struct TaskMembers {
     /// Keyed apart from the parameters: the model, and the item itself.
@@ -111,6 +144,14 @@ impl TaskMembers {
         }
     }
 
+    /// Whether the answer of another service is the same, byte for byte, with and without the member.
+    /// Among those without effect on a result, these two change how it is written.
+    fn leaves_answer(&self, name: &str, value: &Value) -> bool {
+        let shapes_answer = matches!(name, "dimensions" | "encoding_format")
+            || (name == "stream" && *value != Value::Bool(false));
+        self.without_effect.contains(&name) && !shapes_answer
+    }
+
     fn has_no_effect(&self, name: &str, value: &Value) -> bool {
         self.without_effect.contains(&name)
             || (self.false_by_default.contains(&name) && *value == Value::Bool(false))
@@ -121,6 +162,34 @@ impl TaskMembers {
 mod tests {
     use super::*;
     use crate::key::embed_parameters;
+
+    #[test]
+    fn all_that_shapes_another_services_answer_makes_its_key() {
+        let check = |fields: &KeyFields, task: &str, body: &str, apart, expected: &str| {
+            let body = canonical::parse(body.as_bytes()).unwrap();
+            let found = fields.of_answer(task, &body, apart).unwrap();
+            assert_eq!(found, expected, "{task} {body:?}");
+        };
+        let body = r#"{"user": "u", "model": "m", "input": "a", "encoding_format": "base64", "dimensions": 2}"#;
+        let whole = r#"{"dimensions":2,"encoding_format":"base64","input":"a","model":"m"}"#;
+        check(&KeyFields::All, "embed", body, None, whole);
+        let apart = r#"{"dimensions":2,"encoding_format":"base64","model":"m"}"#;
+        check(&KeyFields::All, "embed", body, Some("input"), apart);
+        let only = KeyFields::Only(vec!["seed".to_owned()]);
+        let marked = r#"[["seed"],{"messages":[],"seed":1}]"#;
+        let chat = r#"{"messages": [], "seed": 1, "top_p": 0.5, "stream": false}"#;
+        check(&only, "complete", chat, None, marked);
+        let all = r#"{"messages":[],"seed":1,"top_p":0.5}"#;
+        check(&KeyFields::All, "complete", chat, None, all);
+        let user = r#"{"stream":false,"user":"u"}"#;
+        check(
+            &KeyFields::All,
+            "generic",
+            r#"{"user": "u", "stream": false}"#,
+            None,
+            user,
+        );
+    }
 
     fn parameters(fields: &KeyFields, task: &str, body: &str) -> String {
         let body = canonical::parse(body.as_bytes()).unwrap();

@@ -239,6 +239,17 @@ impl ApiError {
         }
     }
 
+    /// 502: an origin's answer does not fit what was asked.
+    pub fn origin_nonsense(origin: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "bad_origin_answer",
+            format!(
+                "the answer of the origin {origin} has no result for each input, or cannot be read"
+            ),
+        )
+    }
+
     /// 502: the runtime does not let requests to an origin out.
     pub fn origin_not_allowed(origin: &str) -> Self {
         Self::new(

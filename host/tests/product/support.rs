@@ -11,6 +11,7 @@ use brink_host::guest::keyvalue::KeyValue;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -203,12 +204,20 @@ impl Client {
         self.request(request.body(body.into()).unwrap()).await
     }
 
-    pub(crate) async fn request(&mut self, request: Request<Bytes>) -> hyper::Result<Reply> {
+    /// Sends a request, and gives the answer as it begins.
+    pub(crate) async fn open(
+        &mut self,
+        request: Request<Bytes>,
+    ) -> hyper::Result<http::Response<Incoming>> {
         let mut request = request.map(Full::new);
         let host = http::HeaderValue::from_static("brink.test");
         request.headers_mut().insert("host", host);
         self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
+        self.sender.send_request(request).await
+    }
+
+    pub(crate) async fn request(&mut self, request: Request<Bytes>) -> hyper::Result<Reply> {
+        let response = self.open(request).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Reply {

@@ -4,9 +4,12 @@
 //! primary = BLAKE3( schema | "response" | scope | URI )
 //! variant = BLAKE3( schema | "variant" | primary | generation | variant key )
 //! group   = BLAKE3( schema | "group" | scope | origin | group )
+//! posted  = BLAKE3( schema | "posted" | scope | URI | credentials | body )
+//! item    = BLAKE3( schema | "item" | scope | URI | credentials | body without items | item )
 //! ```
 //!
-//! Each part is preceded by its length. The method is not among them: only answers to GET are kept.
+//! Each part is preceded by its length. The method is not among them: only answers to GET are kept,
+//! and, apart from them, answers to JSON that is POSTed where a policy declares it.
 
 use super::uri;
 use crate::http::VariantKey;
@@ -51,6 +54,47 @@ pub fn group_key(scope: &Scope, origin: &str, group: &str) -> Key {
         origin.as_bytes(),
         group.as_bytes(),
     ])
+}
+
+/// JSON that is POSTed, as far as keys depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Posted<'a> {
+    /// Who may read the answer.
+    pub scope: &'a Scope,
+    /// The absolute URI that upstream is asked for.
+    pub target: &'a str,
+    /// What tells clients of one scope apart at the upstream, such as `Authorization`. Empty for nothing.
+    pub credentials: &'a [u8],
+    /// The body in canonical form, or that without its items.
+    pub body: &'a str,
+}
+
+impl Posted<'_> {
+    /// The key of the whole answer.
+    pub fn key(&self) -> Key {
+        self.of_parts(b"posted", &[])
+    }
+
+    /// The key of one item's result. `item` is its canonical form.
+    pub fn item_key(&self, item: &str) -> Key {
+        self.of_parts(b"item", &[item.as_bytes()])
+    }
+
+    fn of_parts(&self, kind: &[u8], more: &[&[u8]]) -> Key {
+        let (tag, name) = self.scope.parts();
+        let target = uri::normalise(self.target);
+        let mut parts = vec![
+            SCHEMA,
+            kind,
+            tag,
+            name,
+            target.as_bytes(),
+            self.credentials,
+            self.body.as_bytes(),
+        ];
+        parts.extend(more);
+        Key::of_parts(&parts)
+    }
 }
 
 /// What is stored under a [`group_key`]: seconds, little-endian.
@@ -114,6 +158,50 @@ mod tests {
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
         assert_eq!(primary, primary_key(&tenant("a"), "HTTP://H:80"));
+    }
+
+    #[test]
+    fn every_part_separates_keys_of_posted_json() {
+        let acme = tenant("a");
+        let base = Posted {
+            scope: &acme,
+            target: "http://h/",
+            credentials: b"",
+            body: "{}",
+        };
+        let other = tenant("b");
+        let others = [
+            base.item_key(""),
+            base.item_key("\"a\""),
+            Posted {
+                scope: &other,
+                ..base
+            }
+            .key(),
+            Posted {
+                target: "http://h/a",
+                ..base
+            }
+            .key(),
+            Posted {
+                credentials: b"k",
+                ..base
+            }
+            .key(),
+            Posted { body: "[]", ..base }.key(),
+            primary_key(&acme, "http://h/"),
+        ];
+        let distinct: std::collections::HashSet<_> =
+            others.iter().chain([&base.key()]).copied().collect();
+        assert_eq!(distinct.len(), others.len() + 1);
+        assert_eq!(
+            base.key(),
+            Posted {
+                target: "HTTP://h:80/",
+                ..base
+            }
+            .key()
+        );
     }
 
     proptest! {

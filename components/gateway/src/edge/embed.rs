@@ -14,7 +14,7 @@ use crate::hit::{Clock, LookUp, Missing, Pending, Settled};
 use crate::reply::Reply;
 
 /// Most results that an instance computes anew at once; more stay stale until asked for again.
-const MAX_REFRESHING: usize = 4096;
+pub(super) const MAX_REFRESHING: usize = 4096;
 
 pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result<Reply, ApiError> {
     let answer = match attempt(&edge, pending, id).await? {
@@ -105,7 +105,7 @@ impl Edge {
         });
     }
 
-    async fn store_all(&self, entries: Vec<Stored>) {
+    pub(super) async fn store_all(&self, entries: Vec<Stored>) {
         for entry in entries {
             self.store.set(entry.key.to_hex(), entry.bytes).await;
         }

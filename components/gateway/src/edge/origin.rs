@@ -2,6 +2,8 @@
 
 mod ask;
 mod keep;
+mod posted;
+mod split;
 
 use std::rc::Rc;
 
@@ -26,11 +28,11 @@ use ask::{Answered, Body};
 use keep::Looked;
 
 /// A request to an origin being answered.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange {
     edge: Rc<Edge>,
     call: Call,
-    origin: &'a str,
-    request_id: &'a str,
+    origin: String,
+    request_id: String,
 }
 
 type Response = http::Response<EdgeBody>;
@@ -43,14 +45,17 @@ pub(super) async fn answer(
     to: ToOrigin<'_>,
     request_id: &str,
 ) -> Result<Response, ApiError> {
+    if let Some(route) = to.json.filter(|_| head.method == "POST") {
+        return posted::answer(edge, head, body, (&to, route), request_id).await;
+    }
     let in_force = edge.in_force().await;
     let caller = in_force.caller(head.get("authorization"))?;
     let call = Call::new(head, &to, caller, &in_force)?;
     let exchange = Exchange {
         edge,
         call,
-        origin: &to.origin.name,
-        request_id,
+        origin: to.origin.name.clone(),
+        request_id: request_id.to_owned(),
     };
     match exchange.call.start() {
         Start::Pass(reason) => exchange.pass(body, reason).await,
@@ -62,7 +67,7 @@ pub(super) async fn answer(
     }
 }
 
-impl Exchange<'_> {
+impl Exchange {
     /// Passes a request on, and takes out of the cache what it made invalid.
     async fn pass(&self, body: body::Incoming, reason: Pass) -> Result<Response, ApiError> {
         let told = Told::forwarded(Outcome::Bypass, reason.forward()).detail(reason.token());
@@ -182,11 +187,7 @@ impl Exchange<'_> {
     }
 
     fn on_error(&self, stale: Stale, status: u16) -> Option<Response> {
-        let ttl = stale.on_error?;
-        let mut told = Told::forwarded(Outcome::Stale, Forward::Stale)
-            .forward_status(status)
-            .detail("stale-if-error");
-        told.status.ttl = Some(ttl);
+        let told = posted::told_on_error(status, stale.on_error?);
         Some(self.stored(&stale.stored, &told))
     }
 
@@ -217,7 +218,7 @@ impl Exchange<'_> {
     }
 
     fn response(&self, status: u16, fields: Fields, told: &Told, body: EdgeBody) -> Response {
-        let fields = told.fields(&self.call, self.request_id, fields);
+        let fields = told.fields(&self.call, &self.request_id, fields);
         let mut response = http::Response::new(body);
         // What came through an HTTP library is a status and a header; what a store gave back might not be.
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);

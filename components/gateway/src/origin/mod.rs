@@ -14,10 +14,14 @@
 //! | --- | --- |
 //! | [`call`] | what goes upstream, and under which rule? |
 //! | [`found`] | what is stored, and what may be done with it? |
+//! | [`posted`] | where does the answer to JSON lie, and what may be done with it? |
+//! | [`items`] | which inputs of an embeddings route are known one by one? |
 //! | [`told`] | what is the client told about it? |
 
 pub mod call;
 pub mod found;
+pub mod items;
+pub mod posted;
 pub mod told;
 
 pub use call::Call;

@@ -2,7 +2,7 @@
 
 use brink_cache::http::shared::{Fields, hop};
 use brink_cache::status::{CacheStatus, Forward};
-use brink_cache::{Outcome, UnixSeconds};
+use brink_cache::{Outcome, OutcomeCounts, UnixSeconds};
 
 use super::Call;
 use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, X_REQUEST_ID};
@@ -13,8 +13,8 @@ const EDGE: &str = "brink-edge";
 /// How an answer came about.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// What happened to the look-up, for counts.
-    pub outcome: Outcome,
+    /// What happened to each item.
+    pub outcomes: OutcomeCounts,
     /// The same for the client.
     pub status: CacheStatus,
 }
@@ -23,7 +23,7 @@ impl Told {
     /// Answered from the store.
     pub fn hit(ttl: i64) -> Self {
         Self {
-            outcome: Outcome::Hit,
+            outcomes: [Outcome::Hit].into_iter().collect(),
             status: CacheStatus {
                 ttl: Some(ttl),
                 ..status(None)
@@ -34,8 +34,16 @@ impl Told {
     /// Asked of the origin.
     pub fn forwarded(outcome: Outcome, reason: Forward) -> Self {
         Self {
-            outcome,
+            outcomes: [outcome].into_iter().collect(),
             status: status(Some(reason)),
+        }
+    }
+
+    /// Some of each.
+    pub fn items(outcomes: OutcomeCounts) -> Self {
+        Self {
+            status: CacheStatus::of_items(EDGE, &outcomes),
+            outcomes,
         }
     }
 
@@ -63,7 +71,7 @@ impl Told {
         let via = hop::via(fields.joined("via").as_deref(), "1.1");
         fields.insert("via", via);
         fields.insert(BRINK_POLICY, call.ruling.label().to_owned());
-        fields.insert(BRINK_ITEMS, format!("{}=1", self.outcome.name()));
+        fields.insert(BRINK_ITEMS, self.outcomes.to_string());
         fields.insert(X_REQUEST_ID, request_id.to_owned());
         fields
     }

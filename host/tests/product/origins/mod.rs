@@ -3,8 +3,10 @@
 
 mod freshness;
 mod invalidation;
+mod json;
 mod messages;
 mod site;
+mod streams;
 mod validation;
 
 use site::Front;
@@ -24,6 +26,7 @@ async fn all(front: &Front) {
     validation::all(front).await;
     invalidation::all(front).await;
     messages::all(front).await;
+    json::all(front).await;
     // Last: a mark holds for everything.
     invalidation::purges_reach_origins(front).await;
 }

@@ -15,6 +15,8 @@ use brink_host::guest::{GuestConfig, GuestHost, GuestParts, Manifest, Overrides}
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -147,6 +149,13 @@ fn policy_of(origin: SocketAddr) -> String {
         match.route = "/short/*"
         fresh = "10s"
         [[rule]]
+        name = "posted"
+        match.route = "/api/*"
+        match.method = "POST"
+        fresh = "1d"
+        stale_if_error = "1d"
+        negative = {{ 400 = "1m" }}
+        [[rule]]
         name = "origins"
         match.task = "origin"
         fresh = "365d"
@@ -163,8 +172,29 @@ fn policy_of(origin: SocketAddr) -> String {
         name = "denied"
         path = "/denied/"
         upstream = "http://192.0.2.1/"
-        "#
+        [[origin]]
+        name = "api"
+        path = "/api/"
+        upstream = "http://{origin}/"
+        {}
+        "#,
+        json_routes()
     )
+}
+
+/// Sites at which JSON is POSTed: as many as the cases need, with a route of each kind.
+fn json_routes() -> String {
+    let kinds = [
+        ("openai", "task = \"embed\"\nitems = \"openai\""),
+        ("tei", "task = \"embed\"\nitems = \"tei\""),
+        ("complete", "task = \"complete\""),
+        ("generic", "task = \"generic\""),
+    ];
+    let route = |(number, (kind, lines)): (usize, &(&str, &str))| {
+        format!("[[origin.json]]\npath = \"site-json-{number}/{kind}\"\n{lines}\n")
+    };
+    let routes = (0..12).flat_map(|number| kinds.iter().map(move |kind| route((number, kind))));
+    routes.collect()
 }
 
 impl Front {
@@ -232,12 +262,36 @@ impl Front {
         }
     }
 
+    /// A route of some kind to which JSON is POSTed.
+    pub(crate) fn json(&self, number: usize, kind: &str) -> Site<'_> {
+        let name = format!("site-json-{number}");
+        Site {
+            front: self,
+            path: format!("/api/{name}/{kind}"),
+            name,
+        }
+    }
+
+    /// Sends a request on a connection of its own, and gives the answer as it begins.
+    pub(crate) async fn open(&self, request: Request<Bytes>) -> Response<Incoming> {
+        match &self.edge {
+            Edge::Embedded(product, _) => product.client().await.open(request).await.unwrap(),
+            Edge::Alone(_) => panic!("the components alone have no sockets"),
+        }
+    }
+
+    /// Forgets answers that nobody asked for.
+    pub(crate) fn drain(&self, site: &Site<'_>) {
+        let mut scripts = self.origin.scripts.lock().unwrap();
+        scripts.remove(&site.name);
+    }
+
     /// Sends a request, and waits until the edge has done what it does afterwards.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Reply {
         match &self.edge {
             Edge::Embedded(product, client) => {
                 let reply = client.lock().await.request(request).await.unwrap();
-                let busy = "brink_guest_instances{component=\"gateway\",state=\"busy\"}";
+                let busy = "brink_instances{component=\"gateway\",state=\"busy\"}";
                 while product.metric(busy).await > 0.0 {}
                 reply
             }
@@ -301,6 +355,11 @@ impl Site<'_> {
     /// The same for 200, with these header lines.
     pub(crate) fn ok(&self, lines: &str, body: &'static str) -> &Self {
         self.origin(answer(200, lines, body))
+    }
+
+    pub(crate) async fn post(&self, lines: &str, body: &Value) -> Seen {
+        let lines = format!("content-type: application/json\n{lines}");
+        self.ask("POST", "", &lines, body.to_string()).await
     }
 
     pub(crate) async fn get(&self, lines: &str) -> Seen {

@@ -113,7 +113,8 @@ async fn answers_to_head_may_invalidate(front: &Front) {
         "cache-control: max-age=60\netag: \"b\"\ncontent-length: 9",
         "",
     );
-    site.ask("HEAD", "", "", "").await.is(200, "").told();
+    let head = site.ask("HEAD", "", "", "").await.is(200, "").told();
+    assert_eq!(head.asked[0].method, "HEAD");
     site.ok("cache-control: max-age=60\netag: \"b\"", "new");
     let seen = site.get("").await.is(200, "new").told();
     assert_eq!(

@@ -43,7 +43,7 @@ pub(super) struct Answered {
     pub(super) body: IncomingResponseBody,
 }
 
-impl Exchange<'_> {
+impl Exchange {
     /// Asks the origin.
     pub(super) async fn ask(&self, fields: Fields, body: Body) -> Result<Answered, ApiError> {
         let requested = SystemClock.now();
@@ -87,7 +87,7 @@ impl Exchange<'_> {
     }
 
     fn unreachable(&self, error: &ErrorCode) -> ApiError {
-        let origin = self.origin;
+        let origin = &self.origin;
         eprintln!("the call to the origin {origin} failed: {error:?}");
         match error {
             ErrorCode::HttpResponseTimeout

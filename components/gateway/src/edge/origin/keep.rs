@@ -16,6 +16,7 @@ use spin_sdk::wasip3;
 
 use super::ask::{Answered, Body};
 use super::{Exchange, Found, Response};
+use crate::edge::embed::MAX_REFRESHING;
 use crate::edge::passing::{EdgeBody, Kept};
 use crate::edge::{Edge, SystemClock};
 use crate::embeddings::Fetched;
@@ -32,7 +33,7 @@ pub(super) struct Looked {
     pub(super) found: Found,
 }
 
-impl Exchange<'_> {
+impl Exchange {
     /// Looks for the response to the call's GET.
     pub(super) async fn find(&self) -> Looked {
         let place = self.call.key();
@@ -178,24 +179,34 @@ impl Exchange<'_> {
         })
     }
 
-    /// Validates a response that was served stale, once for all requests in this instance.
+    /// Validates a response that was served stale.
     pub(super) fn refresh_afterwards(&self, stored: StoredResponse, place: Key) {
-        let key = place;
-        if !self.edge.refreshing.borrow_mut().insert(key) {
+        self.in_background(place, move |mut exchange| async move {
+            exchange.call = exchange.call.for_refresh();
+            exchange.refresh(stored, place).await;
+        });
+    }
+
+    /// Does something once the answer is on its way, and once for all requests with this key in this
+    /// instance.
+    pub(super) fn in_background<F>(&self, key: Key, work: impl FnOnce(Exchange) -> F + 'static)
+    where
+        F: Future<Output = ()>,
+    {
+        let mut under_way = self.edge.refreshing.borrow_mut();
+        if under_way.len() >= MAX_REFRESHING || !under_way.insert(key) {
             return;
         }
+        drop(under_way);
         let edge = self.edge.clone();
-        let call = self.call.clone();
-        let origin = self.origin.to_owned();
-        let request_id = self.request_id.to_owned();
+        let exchange = Exchange {
+            edge: self.edge.clone(),
+            call: self.call.clone(),
+            origin: self.origin.clone(),
+            request_id: self.request_id.clone(),
+        };
         wasip3::spawn(async move {
-            let exchange = Exchange {
-                edge: edge.clone(),
-                call: call.for_refresh(),
-                origin: &origin,
-                request_id: &request_id,
-            };
-            exchange.refresh(stored, place).await;
+            work(exchange).await;
             edge.refreshing.borrow_mut().remove(&key);
         });
     }
@@ -229,7 +240,7 @@ impl Made {
         }
     }
 
-    fn after(answered: &Answered) -> Self {
+    pub(super) fn after(answered: &Answered) -> Self {
         Self {
             at: answered.head.times.received,
             took: answered.took,
@@ -238,11 +249,15 @@ impl Made {
 }
 
 impl Edge {
-    async fn load(&self, call: &Call, key: &Key) -> Result<crate::origin::Found, Outcome> {
+    pub(super) async fn load(
+        &self,
+        call: &Call,
+        key: &Key,
+    ) -> Result<crate::origin::Found, Outcome> {
         call.open(key, self.store.get(key.to_hex()).await)
     }
 
-    async fn keep_record(&self, call: &Call, key: Key, record: &Record, made: Made) {
+    pub(super) async fn keep_record(&self, call: &Call, key: Key, record: &Record, made: Made) {
         if let Some(stored) = call.stored(key, record, made) {
             self.store.set(stored.key.to_hex(), stored.bytes).await;
         }

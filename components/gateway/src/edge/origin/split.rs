@@ -1,0 +1,343 @@
+//! Embeddings of another service, input by input. The rules are in [`crate::origin::items`].
+
+use brink_cache::entry::Content;
+use brink_cache::http::shared::{Reuse, counts_as_error};
+use brink_cache::policy::ItemFormat;
+use brink_cache::{
+    Entry, EntryMeta, Key, ModelDigest, Outcome, OutcomeCounts, Purged, UnixSeconds,
+};
+use brink_protocol::limits::MAX_MESSAGE_BYTES;
+use bytes::Bytes;
+use http::StatusCode;
+use spin_sdk::wasip3;
+
+use super::ask::{Answered, Body};
+use super::posted::{Posted, json_fields};
+use super::{Exchange, Response};
+use crate::edge::{SystemClock, body};
+use crate::embeddings::{Fetched, Stored};
+use crate::error::ApiError;
+use crate::hit::Clock;
+use crate::origin::items::{ITEM_MEDIA, Items, Understood, understand};
+use crate::origin::told::Told;
+use crate::origin::{Call, Made};
+
+/// What is known of one distinct input.
+struct Known {
+    outcome: Outcome,
+    /// The result, if it may be used now.
+    result: Option<Bytes>,
+    /// A stale one that may stand in when asking fails.
+    on_error: Option<Bytes>,
+    /// Seconds since it was stored.
+    age: u64,
+    /// Whether it is to be asked for anew in the background.
+    refresh: bool,
+}
+
+impl Known {
+    fn lacking(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            result: None,
+            on_error: None,
+            age: 0,
+            refresh: false,
+        }
+    }
+}
+
+impl Exchange {
+    /// Answers with the results that are stored and those of one call for the rest.
+    pub(super) async fn items(
+        &self,
+        posted: Posted,
+        format: ItemFormat,
+        items: Items,
+    ) -> Result<Response, ApiError> {
+        let now = SystemClock.now();
+        let keys = items.distinct.iter().map(|(key, _)| key.to_hex());
+        let fetched = self.edge.store.get_all(keys).await;
+        let pairs = items.distinct.iter().zip(fetched);
+        let known: Vec<_> = pairs
+            .map(|((key, _), fetched)| self.call.known(key, fetched, now))
+            .collect();
+        let lacking = |known: &Known| known.result.is_none();
+        let missing = places(&known, lacking);
+        let split = Split {
+            exchange: self,
+            posted: &posted,
+            format,
+            items: &items,
+        };
+        if missing.is_empty() {
+            let stale = places(&known, |known| known.refresh);
+            let response = split.answer(known, Understood::default());
+            split.refresh_afterwards(&stale);
+            return Ok(response);
+        }
+        self.may_ask()?;
+        split.ask(known, &missing).await
+    }
+}
+
+fn places(known: &[Known], wanted: impl Fn(&Known) -> bool) -> Vec<usize> {
+    let places = known.iter().enumerate().filter(|(_, known)| wanted(known));
+    places.map(|(place, _)| place).collect()
+}
+
+impl Call {
+    /// What may be done with what a store has of an input.
+    fn known(&self, key: &Key, fetched: Fetched, now: UnixSeconds) -> Known {
+        if !self.control().may_look_up() {
+            return Known::lacking(Outcome::Bypass);
+        }
+        let bytes = match fetched {
+            Fetched::Bytes(bytes) => bytes,
+            Fetched::Absent | Fetched::NotAsked => return Known::lacking(Outcome::Miss),
+            Fetched::Failed => return Known::lacking(Outcome::StoreError),
+        };
+        let opened = self.ruling.open(key, bytes).map(Entry::decode);
+        let Some(Ok(entry)) = opened else {
+            return Known::lacking(Outcome::Broken);
+        };
+        if entry.meta.content != Content::Media(ITEM_MEDIA.to_owned()) {
+            return Known::lacking(Outcome::Broken);
+        }
+        let purged = self.ruling.purged(key, &entry.meta, "");
+        if purged == Some(Purged::Absent) {
+            return Known::lacking(Outcome::Miss);
+        }
+        let age = entry.age(now);
+        let lifetimes = entry.meta.lifetimes.at_most(self.ruling.lifetimes());
+        let verdict = self.posted_verdict(lifetimes, age, purged, now);
+        let known = Known {
+            outcome: Outcome::Hit,
+            result: Some(entry.body.clone()),
+            on_error: None,
+            age: age.as_secs(),
+            refresh: verdict.reuse == Reuse::StaleWhileRevalidate,
+        };
+        match verdict.reuse {
+            Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::Stale => known,
+            Reuse::Validate {
+                may_serve_on_error, ..
+            } => Known {
+                outcome: Outcome::Stale,
+                result: None,
+                on_error: may_serve_on_error.then_some(entry.body),
+                ..known
+            },
+        }
+    }
+
+    fn item_entry(&self, key: Key, result: &Bytes, made: Made) -> Option<Stored> {
+        let entry = Entry {
+            meta: EntryMeta {
+                created: made.at,
+                lifetimes: self.ruling.lifetimes(),
+                model_digest: ModelDigest([0; 32]),
+                cost_us: u32::try_from(made.took.as_micros()).unwrap_or(u32::MAX),
+                tokens: 0,
+                content: Content::Media(ITEM_MEDIA.to_owned()),
+                surrogate_keys: self.ruling.surrogate_keys("", None),
+            },
+            body: result.clone(),
+        };
+        let bytes = self.ruling.seal(&key, entry.encode())?;
+        Some(Stored { key, bytes })
+    }
+}
+
+/// A request that is answered input by input.
+struct Split<'e> {
+    exchange: &'e Exchange,
+    posted: &'e Posted,
+    format: ItemFormat,
+    items: &'e Items,
+}
+
+impl Split<'_> {
+    /// Asks for what is missing, in one call.
+    async fn ask(&self, known: Vec<Known>, missing: &[usize]) -> Result<Response, ApiError> {
+        // With nothing known, the origin gets exactly what the client sent.
+        let is_all = missing.len() == self.items.places.len();
+        let asked = match is_all {
+            true => self.posted.bytes.clone(),
+            false => self.items.body_for(&self.posted.body, missing).into(),
+        };
+        let exchange = self.exchange;
+        let fields = exchange.call.fields.clone();
+        let answered = match exchange.ask(fields, Body::Whole(asked)).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                let status = error.status.as_u16();
+                return self.on_error(known, status).ok_or(error);
+            }
+        };
+        let status = answered.head.status;
+        if counts_as_error(status)
+            && known
+                .iter()
+                .all(|one| one.result.is_some() || one.on_error.is_some())
+        {
+            return self
+                .on_error(known, status)
+                .ok_or_else(|| unreadable(exchange));
+        }
+        if status != StatusCode::OK.as_u16() {
+            // Of the whole request: nothing of it is answered in part.
+            let told = Told::items(self.outcomes(&known));
+            return Ok(exchange.passed(answered, &told));
+        }
+        self.complete(known, missing, answered, is_all).await
+    }
+
+    async fn complete(
+        &self,
+        mut known: Vec<Known>,
+        missing: &[usize],
+        answered: Answered,
+        is_all: bool,
+    ) -> Result<Response, ApiError> {
+        let exchange = self.exchange;
+        let refusal = exchange.call.refuses(&answered.head);
+        let made = Made::after(&answered);
+        let Answered {
+            head, fields, body, ..
+        } = answered;
+        let body = body::read(body, MAX_MESSAGE_BYTES as u64).await;
+        let body = body.map_err(|_| unreadable(exchange))?;
+        let understood = understand(self.format, &body, missing.len());
+        let mut told = Told::items(self.outcomes(&known));
+        let Some(understood) = understood else {
+            if !is_all {
+                return Err(unreadable(exchange));
+            }
+            let told = told.detail("no-results");
+            return Ok(exchange.response(head.status, fields, &told, body.into()));
+        };
+        match refusal {
+            Some(reason) => told = told.detail(reason),
+            None => {
+                told.status.stored = true;
+                self.store_afterwards(missing, &understood, made);
+            }
+        }
+        if is_all {
+            return Ok(exchange.response(head.status, fields, &told, body.into()));
+        }
+        for (place, result) in missing.iter().zip(&understood.results) {
+            known[*place].result = Some(result.clone());
+        }
+        Ok(self.answer_told(known, understood, told))
+    }
+
+    fn answer(&self, known: Vec<Known>, understood: Understood) -> Response {
+        let mut told = Told::items(self.outcomes(&known));
+        if known.iter().any(|known| known.refresh) {
+            told = told.detail("stale-while-revalidate");
+        }
+        self.answer_told(known, understood, told)
+    }
+
+    /// The answer of one result for each distinct input. All are there.
+    fn answer_told(&self, known: Vec<Known>, mut understood: Understood, told: Told) -> Response {
+        let age = known.iter().map(|known| known.age).max();
+        let results: Vec<_> = known.into_iter().filter_map(|known| known.result).collect();
+        if understood.model.is_empty() {
+            self.posted.body.model().clone_into(&mut understood.model);
+        }
+        let body = Bytes::from(self.items.answer(&results, &understood));
+        let mut fields = json_fields();
+        fields.insert("content-length", body.len().to_string());
+        if let Some(age) = age.filter(|age| *age > 0) {
+            fields.insert("age", age.to_string());
+        }
+        self.exchange.response(200, fields, &told, body.into())
+    }
+
+    /// Answers with stale results because asking failed; `None` if not every input has one that may.
+    fn on_error(&self, mut known: Vec<Known>, status: u16) -> Option<Response> {
+        if !counts_as_error(status) {
+            return None;
+        }
+        let told = Told::items(self.outcomes(&known))
+            .forward_status(status)
+            .detail("stale-if-error");
+        for known in &mut known {
+            known.result = Some(known.result.take().or(known.on_error.take())?);
+        }
+        Some(self.answer_told(known, Understood::default(), told))
+    }
+
+    /// How every input of the body fared. A repetition of one that was asked for was collapsed onto the first.
+    fn outcomes(&self, known: &[Known]) -> OutcomeCounts {
+        let mut seen = vec![false; known.len()];
+        let of = |place: &usize| match known[*place].outcome {
+            Outcome::Hit => Outcome::Hit,
+            _ if std::mem::replace(&mut seen[*place], true) => Outcome::Collapsed,
+            outcome => outcome,
+        };
+        self.items.places.iter().map(of).collect()
+    }
+
+    fn store_afterwards(&self, missing: &[usize], understood: &Understood, made: Made) {
+        let call = &self.exchange.call;
+        let entry = |(place, result): (&usize, &Bytes)| {
+            let (key, _) = self.items.distinct[*place];
+            call.item_entry(key, result, made)
+        };
+        let entries: Vec<_> = missing
+            .iter()
+            .zip(&understood.results)
+            .filter_map(entry)
+            .collect();
+        let edge = self.exchange.edge.clone();
+        wasip3::spawn(async move { edge.store_all(entries).await });
+    }
+
+    /// Asks anew for results that were served stale.
+    fn refresh_afterwards(&self, stale: &[usize]) {
+        let Some((first, _)) = stale
+            .first()
+            .map(|place| self.items.distinct[*place].clone())
+        else {
+            return;
+        };
+        if self.exchange.call.control().only_if_cached {
+            return;
+        }
+        let body: Bytes = self.items.body_for(&self.posted.body, stale).into();
+        let keys: Vec<_> = stale
+            .iter()
+            .map(|place| self.items.distinct[*place].0)
+            .collect();
+        let format = self.format;
+        self.exchange
+            .in_background(first, move |exchange| async move {
+                let fields = exchange.call.fields.clone();
+                let Ok(answered) = exchange.ask(fields, Body::Whole(body)).await else {
+                    return;
+                };
+                if answered.head.status != 200 || exchange.call.refuses(&answered.head).is_some() {
+                    return;
+                }
+                let made = Made::after(&answered);
+                let Ok(body) = body::read(answered.body, MAX_MESSAGE_BYTES as u64).await else {
+                    return;
+                };
+                let Some(understood) = understand(format, &body, keys.len()) else {
+                    return;
+                };
+                let pairs = keys.iter().zip(&understood.results);
+                let entries =
+                    pairs.filter_map(|(key, result)| exchange.call.item_entry(*key, result, made));
+                exchange.edge.store_all(entries.collect()).await;
+            });
+    }
+}
+
+fn unreadable(exchange: &Exchange) -> ApiError {
+    ApiError::origin_nonsense(&exchange.origin)
+}
