@@ -113,7 +113,7 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
     let pending = match begun? {
         Begun::Answered(reply) => return Ok(reply),
         Begun::Pending(pending) => pending,
-        Begun::CatalogNeeded => unreachable!("it is given"),
+        Begun::CatalogNeeded | Begun::Origin => unreachable!("all models are given, and no origin"),
     };
     let missing = match pending.settle(&mut Store(&native.store), &SystemClock)? {
         Settled::Answered(reply) | Settled::Stale(reply, _) => return Ok(reply),

@@ -16,6 +16,7 @@
 //! | [`seal`] | did an edge store these bytes under this key? |
 //! | [`freshness`] | may a result of this age still be used? |
 //! | [`control`] | what does the request's `Cache-Control` ask for? |
+//! | [`lease`] | does somebody ask for this already? |
 //! | [`outcome`] | what happened to each item, for metrics and clients? |
 //! | [`status`] | how is that told in `Cache-Status`? |
 //! | [`tenant`] | whose request is this, and how much may they ask for? |
@@ -33,6 +34,7 @@ pub mod freshness;
 pub mod http;
 mod index;
 pub mod key;
+pub mod lease;
 pub mod outcome;
 pub mod policy;
 pub mod purge;
@@ -45,6 +47,7 @@ pub use control::RequestControl;
 pub use entry::{Entry, EntryMeta};
 pub use freshness::{Decision, Lifetimes};
 pub use key::{Key, KeyPrefix, ModelDigest, Scope};
+pub use lease::{Lease, Turn};
 pub use outcome::{Outcome, OutcomeCounts};
 pub use policy::Policy;
 pub use purge::{Mark, Marked, Marks, Purged};

@@ -1,6 +1,7 @@
 //! Requests to origins through `wasi:http`, step by step. The rules are in [`crate::origin`].
 
 mod ask;
+mod collapse;
 mod keep;
 mod posted;
 mod split;
@@ -25,6 +26,7 @@ use crate::hit::Clock;
 use crate::origin::Call;
 use crate::origin::told::{Told, with_date};
 use ask::{Answered, Body};
+use collapse::{Duty, Next};
 use keep::Looked;
 
 /// A request to an origin being answered.
@@ -97,8 +99,18 @@ impl Exchange {
         let Looked { place, found } = self.find().await;
         let (stored, purged) = match found {
             Ok(found) => found,
-            Err(outcome) => return self.fetch(outcome, place).await,
+            Err(outcome) => return self.missed(outcome, place).await,
         };
+        self.use_stored(stored, purged, place).await
+    }
+
+    /// Uses a stored response, as far as it may be used.
+    async fn use_stored(
+        &self,
+        stored: StoredResponse,
+        purged: Option<Purged>,
+        place: Key,
+    ) -> Result<Response, ApiError> {
         let now = SystemClock.now();
         let invalidated = self.invalidated_at(&stored).await;
         let verdict = self.call.verdict(&stored, purged, invalidated, now);
@@ -126,17 +138,47 @@ impl Exchange {
         }
     }
 
-    /// Asks for a response anew.
-    async fn fetch(&self, outcome: Outcome, place: Key) -> Result<Response, ApiError> {
+    /// Asks for a response, or waits for whoever does already. Answers to HEAD are not stored, so nobody
+    /// waits for one.
+    async fn missed(&self, outcome: Outcome, place: Key) -> Result<Response, ApiError> {
         self.may_ask()?;
-        let reason = match outcome {
-            Outcome::StoreError => Forward::Bypass,
-            _ => Forward::Miss,
-        };
+        if self.call.method == "HEAD" || self.call.control().no_cache {
+            return self.fetch(outcome, place, None).await;
+        }
+        let is_there = async || self.find().await.found.is_ok();
+        match self.next(place, is_there).await {
+            Next::Ask(duty) => self.fetch(outcome, place, duty).await,
+            Next::LookAgain => match self.find().await.found {
+                Ok((stored, purged)) => match self.collapsed(&stored, purged).await {
+                    Some(response) => Ok(response),
+                    None => self.use_stored(stored, purged, place).await,
+                },
+                // Another variant, or gone again: waiting once more could go on forever.
+                Err(outcome) => self.fetch(outcome, place, None).await,
+            },
+        }
+    }
+
+    /// The answer with what another request brought meanwhile.
+    async fn collapsed(&self, stored: &StoredResponse, purged: Option<Purged>) -> Option<Response> {
+        let invalidated = self.invalidated_at(stored).await;
+        let now = SystemClock.now();
+        let verdict = self.call.verdict(stored, purged, invalidated, now);
+        let told = told_collapsed(verdict.ttl);
+        (verdict.reuse == Reuse::Fresh).then(|| self.stored(stored, &told))
+    }
+
+    /// Asks for a response.
+    async fn fetch(
+        &self,
+        outcome: Outcome,
+        place: Key,
+        duty: Option<Duty>,
+    ) -> Result<Response, ApiError> {
         let fields = self.call.request().fields_for_upstream(&Fields::new());
         let answered = self.ask(fields, Body::Empty).await?;
-        self.fresh(answered, Told::forwarded(outcome, reason), place)
-            .await
+        let told = Told::forwarded(outcome, missed(outcome));
+        self.fresh(answered, told, Filling { place, duty }).await
     }
 
     /// Asks whether a stored response is still the current one.
@@ -161,7 +203,7 @@ impl Exchange {
             self.invalidate_by_head(&stale.stored, &answered, &place)
                 .await;
             return self
-                .fresh(answered, told.forward_status(status), place)
+                .fresh(answered, told.forward_status(status), place.into())
                 .await;
         }
         match self.freshened(&stale.stored, &answered, &place).await {
@@ -170,7 +212,7 @@ impl Exchange {
             None => {
                 let fields = self.call.request().fields_for_upstream(&Fields::new());
                 let answered = self.ask(fields, Body::Empty).await?;
-                self.fresh(answered, told, place).await
+                self.fresh(answered, told, place.into()).await
             }
         }
     }
@@ -225,6 +267,34 @@ impl Exchange {
         *response.headers_mut() = header_map(&fields);
         response
     }
+}
+
+/// A place that is to be filled, and the duty to do so, if others wait for it.
+struct Filling {
+    place: Key,
+    duty: Option<Duty>,
+}
+
+impl From<Key> for Filling {
+    fn from(place: Key) -> Self {
+        Self { place, duty: None }
+    }
+}
+
+/// The reason of a look-up without a usable result.
+fn missed(outcome: Outcome) -> Forward {
+    match outcome {
+        Outcome::StoreError => Forward::Bypass,
+        _ => Forward::Miss,
+    }
+}
+
+/// What is told of an answer that another request brought.
+fn told_collapsed(ttl: i64) -> Told {
+    let mut told = Told::forwarded(Outcome::Collapsed, Forward::Miss);
+    told.status.collapsed = true;
+    told.status.ttl = Some(ttl);
+    told
 }
 
 /// A stored response that has to be validated.

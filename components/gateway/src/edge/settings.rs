@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) authentication: Authentication,
     /// What rulings need to know of this deployment.
     pub(super) deployment: Deployment,
+    /// How long a request waits for an equal one that an origin is asked for already.
+    pub(super) collapse_wait: Duration,
     /// How long a catalogue is used before the host is asked again.
     pub(super) catalog_lifetime: Duration,
 }
@@ -85,6 +87,7 @@ impl Settings {
                 seals: seals(&read::<String>("seal_keys")?)?,
                 client_max_age: Duration::from_secs(read("client_max_age_seconds")?),
             },
+            collapse_wait: Duration::from_millis(read("collapse_wait_ms")?),
             catalog_lifetime: Duration::from_secs(read("catalog_lifetime_seconds")?),
         })
     }

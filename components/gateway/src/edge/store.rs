@@ -66,6 +66,17 @@ impl EdgeStore {
     }
 }
 
+impl EdgeStore {
+    /// Removes one value. A failure is logged and nothing more.
+    pub(super) async fn delete(&self, key: String) {
+        if let Some(store) = &self.0
+            && let Err(error) = store.delete(key).await
+        {
+            eprintln!("the key-value store failed to delete: {error}");
+        }
+    }
+}
+
 /// The same store through the synchronous interface: for the door in which nothing may wait.
 pub(super) struct FastStore(Bucket);
 

@@ -1,6 +1,7 @@
 //! What a shared cache must do in front of any HTTP service: one suite, run against our host through
 //! both doors, and against the components alone as another host would run them.
 
+mod collapse;
 mod freshness;
 mod invalidation;
 mod json;

@@ -18,12 +18,16 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::support::{Client, Product, Reply, workspace};
 
 /// No event that a test waits for takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Instances at work, also after their answers.
+const BUSY: &str = "brink_instances{component=\"gateway\",state=\"busy\"}";
 
 /// What the origin was asked.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ type Scripts = Arc<Mutex<HashMap<String, Script>>>;
 struct Script {
     answers: VecDeque<Response<Body>>,
     asked: Vec<Asked>,
+    /// Each answer takes a permit, if it is to wait for one.
+    held: Option<Arc<Semaphore>>,
 }
 
 /// An origin on a socket.
@@ -83,9 +89,17 @@ async fn script(State(scripts): State<Scripts>, request: Request<Body>) -> Respo
         headers: parts.headers,
         body,
     };
+    let held = {
+        let mut scripts = scripts.lock().unwrap();
+        let script = scripts.entry(name.to_owned()).or_default();
+        script.asked.push(asked);
+        script.held.clone()
+    };
+    if let Some(held) = held {
+        held.acquire().await.unwrap().forget();
+    }
     let mut scripts = scripts.lock().unwrap();
     let script = scripts.entry(name.to_owned()).or_default();
-    script.asked.push(asked);
     let unexpected = || {
         let response = Response::builder().status(599);
         response.body(Body::from("not expected here")).unwrap()
@@ -129,7 +143,7 @@ pub(crate) struct Front {
 }
 
 /// The policy of all cases: what is public, what is a tenant's, and what is never stored.
-fn policy_of(origin: SocketAddr) -> String {
+pub(crate) fn policy_of(origin: SocketAddr) -> String {
     format!(
         r#"
         version = 1
@@ -280,6 +294,14 @@ impl Front {
         }
     }
 
+    /// Returns when so many requests are being answered.
+    pub(crate) async fn busy(&self, count: usize) {
+        match &self.edge {
+            Edge::Embedded(product, _) => while product.metric(BUSY).await < count as f64 {},
+            Edge::Alone(_) => panic!("the components alone have no metrics"),
+        }
+    }
+
     /// Forgets answers that nobody asked for.
     pub(crate) fn drain(&self, site: &Site<'_>) {
         let mut scripts = self.origin.scripts.lock().unwrap();
@@ -291,8 +313,7 @@ impl Front {
         match &self.edge {
             Edge::Embedded(product, client) => {
                 let reply = client.lock().await.request(request).await.unwrap();
-                let busy = "brink_instances{component=\"gateway\",state=\"busy\"}";
-                while product.metric(busy).await > 0.0 {}
+                while product.metric(BUSY).await > 0.0 {}
                 reply
             }
             Edge::Alone(host) => {
@@ -352,6 +373,22 @@ impl Site<'_> {
         self
     }
 
+    /// Makes answers wait for permits.
+    pub(crate) fn hold(&self) -> Arc<Semaphore> {
+        let held = Arc::new(Semaphore::new(0));
+        let mut scripts = self.front.origin.scripts.lock().unwrap();
+        let script = scripts.entry(self.name.clone()).or_default();
+        script.held = Some(held.clone());
+        held
+    }
+
+    /// What the origin was asked since the last time.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        let mut scripts = self.front.origin.scripts.lock().unwrap();
+        let script = scripts.entry(self.name.clone()).or_default();
+        std::mem::take(&mut script.asked)
+    }
+
     /// The same for 200, with these header lines.
     pub(crate) fn ok(&self, lines: &str, body: &'static str) -> &Self {
         self.origin(answer(200, lines, body))
@@ -379,9 +416,7 @@ impl Site<'_> {
         *request.headers_mut().unwrap() = headers(lines);
         let request = request.body(body.into()).unwrap();
         let reply = self.front.send(request).await;
-        let mut scripts = self.front.origin.scripts.lock().unwrap();
-        let script = scripts.entry(self.name.clone()).or_default();
-        let asked = std::mem::take(&mut script.asked);
+        let asked = self.asked();
         Seen { reply, asked }
     }
 }

@@ -15,7 +15,7 @@ use http::StatusCode;
 use spin_sdk::wasip3;
 
 use super::ask::{Answered, Body};
-use super::{Exchange, Found, Response};
+use super::{Exchange, Filling, Found, Response};
 use crate::edge::embed::MAX_REFRESHING;
 use crate::edge::passing::{EdgeBody, Kept};
 use crate::edge::{Edge, SystemClock};
@@ -135,12 +135,15 @@ impl Exchange {
         &self,
         answered: Answered,
         mut told: Told,
-        place: Key,
+        Filling { place, duty }: Filling,
     ) -> Result<Response, ApiError> {
         let request = self.call.request();
         if let Err(reason) = may_store(&request, &answered.head, &self.call.limits()) {
             if told.status.detail.is_none() {
                 told = told.detail(reason.token());
+            }
+            if let Some(duty) = duty {
+                duty.give_up();
             }
             return Ok(self.passed(answered, &told));
         }
@@ -149,7 +152,7 @@ impl Exchange {
         let Answered { head, body, .. } = answered;
         // The client may have this very response already.
         let answer = answer_of(&without_body(head.clone()), &request, SystemClock.now());
-        let kept = self.copied(head.clone(), body, made, place);
+        let kept = self.copied(head.clone(), body, made, Filling { place, duty });
         if answer.status == StatusCode::NOT_MODIFIED.as_u16() {
             wasip3::spawn(kept.drain());
             let body = Bytes::new().into();
@@ -164,7 +167,7 @@ impl Exchange {
         head: ResponseHead,
         body: spin_sdk::wasip3::http_compat::IncomingResponseBody,
         made: Made,
-        place: Key,
+        Filling { place, duty }: Filling,
     ) -> Kept {
         let limit = self.call.max_body_bytes();
         let edge = self.edge.clone();
@@ -174,6 +177,9 @@ impl Exchange {
                 let response = StoredResponse { head, body };
                 if response.is_complete() {
                     edge.keep_response(&call, &place, response, made).await;
+                }
+                if let Some(duty) = duty {
+                    duty.fulfil().await;
                 }
             });
         })
@@ -225,7 +231,7 @@ impl Exchange {
         }
         if may_store(&request, &answered.head, &self.call.limits()).is_ok() {
             let made = Made::after(&answered);
-            self.copied(answered.head, answered.body, made, place)
+            self.copied(answered.head, answered.body, made, place.into())
                 .drain()
                 .await;
         }

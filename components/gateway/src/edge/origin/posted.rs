@@ -8,7 +8,8 @@ use bytes::Bytes;
 use spin_sdk::wasip3;
 
 use super::ask::{Answered, Body};
-use super::{Exchange, Response};
+use super::collapse::{Duty, Next};
+use super::{Exchange, Response, missed, told_collapsed};
 use crate::edge::passing::{EdgeBody, Kept};
 use crate::edge::{Edge, SystemClock, body};
 use crate::error::ApiError;
@@ -114,14 +115,14 @@ impl Exchange {
         let now = SystemClock.now();
         let found = match self.edge.load(&self.call, &key).await {
             Ok(found) => found.response(),
-            Err(outcome) => return self.fetch_whole(body, key, outcome).await,
+            Err(outcome) => return self.missed_whole(body, key, outcome).await,
         };
         let usable = found.and_then(|(stored, purged)| {
             let lifetimes = self.call.posted_lifetimes(stored.head.status)?;
             Some((stored, purged, lifetimes))
         });
         let Some((stored, purged, lifetimes)) = usable else {
-            return self.fetch_whole(body, key, Outcome::Miss).await;
+            return self.missed_whole(body, key, Outcome::Miss).await;
         };
         let age = stored.head.age(now);
         let verdict = self.call.posted_verdict(lifetimes, age, purged, now);
@@ -144,22 +145,49 @@ impl Exchange {
         }
     }
 
-    async fn fetch_whole(
+    /// Asks, or waits for whoever asks the same already.
+    async fn missed_whole(
         &self,
         body: Bytes,
         key: Key,
         outcome: Outcome,
     ) -> Result<Response, ApiError> {
         self.may_ask()?;
-        let reason = match outcome {
-            Outcome::StoreError => Forward::Bypass,
-            _ => Forward::Miss,
-        };
-        let told = Told::forwarded(outcome, reason);
+        if self.call.control().no_cache {
+            return self.fetch_whole(body, (key, None), outcome).await;
+        }
+        let is_there = async || self.edge.load(&self.call, &key).await.is_ok();
+        match self.next(key, is_there).await {
+            Next::Ask(duty) => self.fetch_whole(body, (key, duty), outcome).await,
+            Next::LookAgain => match self.collapsed_whole(&key).await {
+                Some(response) => Ok(response),
+                None => self.fetch_whole(body, (key, None), outcome).await,
+            },
+        }
+    }
+
+    /// The answer that another request brought meanwhile, if it may be used.
+    async fn collapsed_whole(&self, key: &Key) -> Option<Response> {
+        let (stored, purged) = self.edge.load(&self.call, key).await.ok()?.response()?;
+        let lifetimes = self.call.posted_lifetimes(stored.head.status)?;
+        let now = SystemClock.now();
+        let age = stored.head.age(now);
+        let verdict = self.call.posted_verdict(lifetimes, age, purged, now);
+        let told = told_collapsed(verdict.ttl);
+        (verdict.reuse == Reuse::Fresh).then(|| self.stored_whole(&stored, &told))
+    }
+
+    async fn fetch_whole(
+        &self,
+        body: Bytes,
+        (key, duty): (Key, Option<Duty>),
+        outcome: Outcome,
+    ) -> Result<Response, ApiError> {
+        let told = Told::forwarded(outcome, missed(outcome));
         let answered = self
             .ask(self.call.fields.clone(), Body::Whole(body))
             .await?;
-        Ok(self.fresh_whole(answered, told, key))
+        Ok(self.fresh_whole(answered, told, (key, duty)))
     }
 
     /// Asks anew; what is stored may stand in if that fails.
@@ -181,24 +209,32 @@ impl Exchange {
                 let told = told_on_error(status, ttl);
                 Ok(self.stored_whole(&stored, &told))
             }
-            _ => Ok(self.fresh_whole(asked?, told.forward_status(status), key)),
+            _ => Ok(self.fresh_whole(asked?, told.forward_status(status), (key, None))),
         }
     }
 
     /// Passes a new answer on, and keeps a copy if it may be stored.
-    fn fresh_whole(&self, answered: Answered, told: Told, key: Key) -> Response {
+    fn fresh_whole(
+        &self,
+        answered: Answered,
+        told: Told,
+        (key, duty): (Key, Option<Duty>),
+    ) -> Response {
         if let Some(reason) = self.call.refuses(&answered.head) {
+            if let Some(duty) = duty {
+                duty.give_up();
+            }
             return self.passed(answered, &told.detail(reason));
         }
         let mut told = told;
         told.status.stored = true;
         let fields = answered.head.fields.clone();
         let status = answered.head.status;
-        let body = EdgeBody::Kept(Box::new(self.copied_whole(answered, key)));
+        let body = EdgeBody::Kept(Box::new(self.copied_whole(answered, key, duty)));
         self.response(status, fields, &told, body)
     }
 
-    fn copied_whole(&self, answered: Answered, key: Key) -> Kept {
+    fn copied_whole(&self, answered: Answered, key: Key, duty: Option<Duty>) -> Kept {
         let limit = self.call.max_body_bytes();
         let edge = self.edge.clone();
         let call = self.call.clone();
@@ -210,6 +246,9 @@ impl Exchange {
                 if response.is_complete() {
                     let record = Record::Response(response);
                     edge.keep_record(&call, key, &record, made).await;
+                }
+                if let Some(duty) = duty {
+                    duty.fulfil().await;
                 }
             });
         })
@@ -234,7 +273,7 @@ impl Exchange {
                 return;
             };
             if exchange.call.refuses(&answered.head).is_none() {
-                exchange.copied_whole(answered, key).drain().await;
+                exchange.copied_whole(answered, key, None).drain().await;
             }
         });
     }
