@@ -8,8 +8,8 @@
 //!                        '----too old--> as if gone
 //! ```
 //!
-//! A store has no locks. Whoever takes a lease reads it back, and follows if another one was faster; two may
-//! still lead, and then two ask. What is computed by a host of ours is collapsed there, exactly.
+//! A store has no locks, but counters: whoever counts a [`ballot`](Lease::ballot) to one leads. Each lease
+//! that grew too old has a ballot of its own.
 
 use std::time::Duration;
 
@@ -56,6 +56,16 @@ pub fn lease_key(key: &Key) -> String {
 }
 
 impl Lease {
+    /// The counter that decides who takes the place of `stored`.
+    pub fn ballot(stored: Option<Self>, key: &Key) -> String {
+        let last = match stored {
+            None => 0,
+            Some(Self::Leading { id, .. }) => id,
+            Some(Self::GiveUp { at_ms }) => at_ms,
+        };
+        format!("brink/ballot/1/{}/{last}", key.to_hex())
+    }
+
     /// What to do in view of a stored lease. `max_leader_age`: how long a leader may take; zero switches
     /// collapsing off.
     ///

@@ -89,6 +89,10 @@ impl KeyValue for FailingStore {
         Err(KeyValueError::Store("disk on fire".into()))
     }
 
+    fn increment(&self, _key: &str, _delta: i64) -> Result<i64, KeyValueError> {
+        Err(KeyValueError::Store("disk on fire".into()))
+    }
+
     fn keys(&self) -> Result<Vec<String>, KeyValueError> {
         Err(KeyValueError::Store("disk on fire".into()))
     }

@@ -137,6 +137,9 @@ impl KeyValue for Failing {
     fn exists(&self, _: &str) -> Result<bool, KeyValueError> {
         Err(KeyValueError::Store("down".to_owned()))
     }
+    fn increment(&self, _: &str, _: i64) -> Result<i64, KeyValueError> {
+        Err(KeyValueError::Store("down".to_owned()))
+    }
     fn keys(&self) -> Result<Vec<String>, KeyValueError> {
         Err(KeyValueError::Store("down".to_owned()))
     }

@@ -9,13 +9,15 @@ use crate::support::workspace;
 /// Interfaces that Spin 4.1 serves and our components may use; exact versions for Spin's and WASI
 /// 0.3's, any patch release of WASI 0.2.
 fn is_served_by_spin(import: &str) -> bool {
-    const EXACT: [&str; 7] = [
+    const EXACT: [&str; 9] = [
         "wasi:http/types@0.3.0",
         "wasi:http/client@0.3.0",
         "wasi:clocks/types@0.3.0",
+        "wasi:clocks/monotonic-clock@0.3.0",
         "spin:key-value/key-value@3.0.0",
         "spin:variables/variables@3.0.0",
         "wasi:keyvalue/store@0.2.0-draft2",
+        "wasi:keyvalue/atomics@0.2.0-draft2",
         "wasi:config/store@0.2.0-draft-2024-09-27",
     ];
     let older = [

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use spin_sdk::key_value::Store;
 
+use super::bindings::wasi::keyvalue::atomics;
 use super::bindings::wasi::keyvalue::store::{self as synchronous, Bucket};
 use crate::embeddings::Fetched;
 use crate::hit::LookUp;
@@ -17,20 +18,26 @@ const LABEL: &str = "default";
 const PARALLEL_LOOK_UPS: usize = 16;
 
 /// The default store, or its absence: without it every request is a miss, and still answered.
-pub(super) struct EdgeStore(Option<Store>);
+pub(super) struct EdgeStore {
+    store: Option<Store>,
+    /// The same once more, for what only the synchronous interface has.
+    counters: Option<Bucket>,
+}
 
 impl EdgeStore {
     pub(super) async fn open() -> Self {
         let store = Store::open_default().await;
-        Self(
-            store
-                .inspect_err(|error| eprintln!("the key-value store does not open: {error}"))
-                .ok(),
-        )
+        let store = store
+            .inspect_err(|error| eprintln!("the key-value store does not open: {error}"))
+            .ok();
+        Self {
+            store,
+            counters: synchronous::open(LABEL).ok(),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.0.is_some()
+        self.store.is_some()
     }
 
     /// What the store has under each key, in order.
@@ -43,7 +50,7 @@ impl EdgeStore {
     }
 
     pub(super) async fn get(&self, key: String) -> Fetched {
-        let Some(store) = &self.0 else {
+        let Some(store) = &self.store else {
             return Fetched::Failed;
         };
         match store.get(key).await {
@@ -58,7 +65,7 @@ impl EdgeStore {
 
     /// Stores one value. A failure is logged and nothing more: the client has its answer.
     pub(super) async fn set(&self, key: String, value: Vec<u8>) {
-        if let Some(store) = &self.0
+        if let Some(store) = &self.store
             && let Err(error) = store.set(key, value).await
         {
             eprintln!("the key-value store failed to set: {error}");
@@ -67,9 +74,17 @@ impl EdgeStore {
 }
 
 impl EdgeStore {
+    /// Adds one to a counter, and gives its new value; `None` if the store does not count.
+    pub(super) fn count(&self, key: &str) -> Option<i64> {
+        let bucket = self.counters.as_ref()?;
+        atomics::increment(bucket, key, 1)
+            .inspect_err(|error| eprintln!("the key-value store failed to count: {error:?}"))
+            .ok()
+    }
+
     /// Removes one value. A failure is logged and nothing more.
     pub(super) async fn delete(&self, key: String) {
-        if let Some(store) = &self.0
+        if let Some(store) = &self.store
             && let Err(error) = store.delete(key).await
         {
             eprintln!("the key-value store failed to delete: {error}");

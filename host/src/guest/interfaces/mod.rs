@@ -5,6 +5,7 @@
 
 mod key_value;
 mod variables;
+mod wasi_atomics;
 mod wasi_key_value;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -22,6 +23,7 @@ mod bindings {
         with: {
             "spin:key-value/key-value.store": crate::guest::keyvalue::Bucket,
             "wasi:keyvalue/store.bucket": crate::guest::keyvalue::Bucket,
+            "wasi:keyvalue/atomics.cas": crate::guest::keyvalue::Swap,
         },
     });
 }

@@ -1,6 +1,7 @@
 //! A store in memory, bounded by bytes.
 
 use bytes::Bytes;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::{KeyValue, KeyValueError};
@@ -50,9 +51,27 @@ impl KeyValue for MemoryStore {
         Ok(self.0.contains_key(key))
     }
 
+    /// Counters are eight bytes, little-endian; beyond the ends of their range they stay there.
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, KeyValueError> {
+        let entry = self.0.entry(key.into()).and_try_compute_with(|known| {
+            let value = match known {
+                None => 0,
+                Some(entry) => counter(entry.value()).ok_or(KeyValueError::NoCounter)?,
+            };
+            let value = value.saturating_add(delta).to_le_bytes();
+            Ok(Op::Put(Bytes::copy_from_slice(&value)))
+        })?;
+        let value = entry.into_entry().and_then(|entry| counter(entry.value()));
+        value.ok_or(KeyValueError::NoCounter)
+    }
+
     fn keys(&self) -> Result<Vec<String>, KeyValueError> {
         Ok(self.0.iter().map(|(key, _)| key.to_string()).collect())
     }
+}
+
+fn counter(value: &[u8]) -> Option<i64> {
+    value.try_into().ok().map(i64::from_le_bytes)
 }
 
 fn weight(key: &str, value: &Bytes) -> u32 {
@@ -76,6 +95,23 @@ mod tests {
                 .unwrap();
         }
         assert!(store.used_bytes() <= 10_000);
+    }
+
+    #[test]
+    fn counters_count_exactly_from_many_threads() {
+        let store = MemoryStore::new(10_000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        store.increment("n", 1).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(store.increment("n", -4_000), Ok(0));
+        store.set("text", Bytes::from_static(b"no number")).unwrap();
+        assert_eq!(store.increment("text", 1), Err(KeyValueError::NoCounter));
     }
 
     #[test]

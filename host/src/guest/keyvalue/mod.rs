@@ -39,6 +39,9 @@ pub enum KeyValueError {
         /// Its size.
         bytes: usize,
     },
+    /// The value under the key is no counter.
+    #[error("the value under the key is no counter")]
+    NoCounter,
     /// The store itself failed.
     #[error("the key-value store failed: {0}")]
     Store(String),
@@ -54,6 +57,9 @@ pub trait KeyValue: Send + Sync + 'static {
     fn delete(&self, key: &str) -> Result<(), KeyValueError>;
     /// Whether `key` has a value.
     fn exists(&self, key: &str) -> Result<bool, KeyValueError>;
+    /// Adds to a counter, which is zero where there is none, and gives its new value; all at once,
+    /// whoever else does the same.
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, KeyValueError>;
     /// All keys, in no order.
     fn keys(&self) -> Result<Vec<String>, KeyValueError>;
 }
@@ -116,11 +122,21 @@ impl Bucket {
         self.0.exists(key)
     }
 
+    /// See [`KeyValue::increment`].
+    pub fn increment(&self, key: &str, delta: i64) -> Result<i64, KeyValueError> {
+        check_key(key)?;
+        self.0.increment(key, delta)
+    }
+
     /// See [`KeyValue::keys`].
     pub fn keys(&self) -> Result<Vec<String>, KeyValueError> {
         self.0.keys()
     }
 }
+
+/// A compare-and-swap under way. It is not served: under Spin it does not work on every store, so no component
+/// that is to run there can use it, and nobody ever holds one of these.
+pub enum Swap {}
 
 fn check_key(key: &str) -> Result<(), KeyValueError> {
     if key.len() > MAX_KEY_BYTES {

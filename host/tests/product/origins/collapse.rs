@@ -49,13 +49,13 @@ async fn equal_requests_in_flight_are_one_for_the_origin() {
         let site = front.json(number, "generic");
         site.ok(lines, "one");
         let all = at_once(&site, method, body).await;
-        // Two may be so close that both lead; the test's answers say that it is one here.
         assert_eq!(site.asked().len(), 1, "{all:?}");
         assert!(all.iter().all(|(body, _)| body == "one"));
-        let collapsed = all
-            .iter()
-            .filter(|(_, status)| status.contains("; collapsed"));
-        assert_eq!(collapsed.count(), MANY - 1);
+        // One that came late may have found it stored already.
+        let is_spared = |(_, status): &&(String, String)| {
+            status.contains("; collapsed") || status.contains("; hit")
+        };
+        assert_eq!(all.iter().filter(is_spared).count(), MANY - 1, "{all:?}");
     }
 }
 

@@ -19,6 +19,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// The longest wait between two looks.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
+/// Most ballots that a request loses without a lease to see.
+const MAX_LOST: u32 = 4;
+
 /// What a request that misses does next.
 pub(super) enum Next {
     /// It asks; with a duty if it leads.
@@ -32,6 +35,8 @@ pub(super) enum Next {
 pub(super) struct Duty {
     edge: Rc<Edge>,
     key: Key,
+    /// The counter that chose this leader.
+    ballot: String,
     is_done: bool,
 }
 
@@ -42,17 +47,24 @@ impl Exchange {
         let longest = self.edge.settings.collapse_wait;
         let since = SystemClock.monotonic();
         let mut pause = FIRST_LOOK;
+        let mut lost = 0;
         loop {
             let stored = self.edge.lease(&key).await;
             match Lease::turn(stored, longest, SystemClock::now_ms()) {
                 Turn::Ask => return Next::Ask(None),
                 Turn::Lead => {
-                    if self.edge.take_lease(&key).await {
-                        return Next::Ask(Some(Duty {
-                            edge: self.edge.clone(),
-                            key,
-                            is_done: false,
-                        }));
+                    if let Some(duty) = self.edge.take_lease(key, stored).await {
+                        // Who led until just now has stored it, and then given the lease back.
+                        return match is_there().await {
+                            true => Next::LookAgain,
+                            false => Next::Ask(Some(duty)),
+                        };
+                    }
+                    lost += 1;
+                    if lost > MAX_LOST {
+                        // Whoever won went away before it took the lease, or the store is slow.
+                        self.edge.store.delete(Lease::ballot(stored, &key)).await;
+                        return Next::Ask(None);
                     }
                 }
                 Turn::Follow => {}
@@ -73,7 +85,7 @@ impl Duty {
     /// The place is filled: whoever looks finds it.
     pub(super) async fn fulfil(mut self) {
         self.is_done = true;
-        self.edge.store.delete(lease_key(&self.key)).await;
+        self.edge.end_lease(&self.key, &self.ballot).await;
     }
 
     /// The place stays empty: nobody waits for it again soon.
@@ -81,6 +93,7 @@ impl Duty {
         self.is_done = true;
         let edge = self.edge.clone();
         let key = self.key;
+        let ballot = std::mem::take(&mut self.ballot);
         wasip3::spawn(async move {
             let lease = Lease::GiveUp {
                 at_ms: SystemClock::now_ms(),
@@ -88,6 +101,7 @@ impl Duty {
             edge.store
                 .set(lease_key(&key), lease.encode().to_vec())
                 .await;
+            edge.store.delete(ballot).await;
         });
     }
 }
@@ -99,7 +113,8 @@ impl Drop for Duty {
         }
         let edge = self.edge.clone();
         let key = self.key;
-        wasip3::spawn(async move { edge.store.delete(lease_key(&key)).await });
+        let ballot = std::mem::take(&mut self.ballot);
+        wasip3::spawn(async move { edge.end_lease(&key, &ballot).await });
     }
 }
 
@@ -111,16 +126,31 @@ impl Edge {
         }
     }
 
-    /// Takes the lease, unless another one was faster. A store that fails has no leases: everybody asks.
-    async fn take_lease(&self, key: &Key) -> bool {
+    /// Takes the lease in the place of `stored`, unless another one was faster. With a store that does not
+    /// count, everybody leads.
+    async fn take_lease(self: &Rc<Self>, key: Key, stored: Option<Lease>) -> Option<Duty> {
+        let ballot = Lease::ballot(stored, &key);
+        if self.store.count(&ballot).is_some_and(|count| count > 1) {
+            return None;
+        }
         let lease = Lease::Leading {
             since_ms: SystemClock::now_ms(),
             id: RandomState::new().hash_one(key),
         };
         self.store
-            .set(lease_key(key), lease.encode().to_vec())
+            .set(lease_key(&key), lease.encode().to_vec())
             .await;
-        let stored = self.lease(key).await;
-        stored.is_none_or(|stored| stored == lease)
+        Some(Duty {
+            edge: self.clone(),
+            key,
+            ballot,
+            is_done: false,
+        })
+    }
+
+    /// In this order: who counts the ballot anew finds no lease, and what was stored.
+    async fn end_lease(&self, key: &Key, ballot: &str) {
+        self.store.delete(lease_key(key)).await;
+        self.store.delete(ballot.to_owned()).await;
     }
 }
