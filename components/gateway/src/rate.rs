@@ -1,8 +1,8 @@
 //! How often a tenant may ask, and how that is told.
 //!
 //! The bucket lies in the edges' store, so that all instances, and all edges with one store, count
-//! together. Reading it and writing it back are two steps: where two instances decide at the very
-//! same moment, one of two requests may go uncounted. A store that does not answer lets requests
+//! together. Reading it and writing it back are two steps: of requests that are decided at the very same
+//! moment, all but one may go uncounted. A store that does not answer lets requests
 //! pass: it must not become what a tenant's service hangs on.
 
 use std::num::NonZeroU64;

@@ -186,10 +186,12 @@ impl Exchange {
         let allowed = self.allow_origin.iter().filter(|_| is_ours);
         allowed
             .flat_map(|origin| {
-                [
+                let vary = (origin != "*").then(|| ("vary", "origin".to_owned()));
+                let fields = [
                     ("access-control-allow-origin", origin.clone()),
                     ("access-control-expose-headers", cors::EXPOSED.to_owned()),
-                ]
+                ];
+                fields.into_iter().chain(vary)
             })
             .collect()
     }

@@ -83,7 +83,8 @@ impl Shares {
             return Ok(taken.clone());
         }
         if tenants.len() >= self.max_tenants {
-            tenants.retain(|_, taken| !taken.is_as_new());
+            // What still runs for a tenant will be spent.
+            tenants.retain(|_, taken| Arc::strong_count(taken) > 1 || !taken.is_as_new());
         }
         if tenants.len() >= self.max_tenants {
             return Err(too_many_tenants(self.max_tenants));

@@ -134,7 +134,9 @@ impl ResponseHead {
     }
 
     /// How long the response may be used: its own freshness, within the operator's limit, and for
-    /// each stale window its own, or else the operator's unless a directive forbids stale use.
+    /// each stale window its own, or else the operator's unless a directive forbids stale use. An
+    /// error of the server has its own windows only: what an operator wants to see after an outage is
+    /// not the outage.
     pub fn lifetimes(&self, limits: &Limits) -> Lifetimes {
         self.lifetimes_by(&self.governing(), limits)
     }
@@ -145,7 +147,7 @@ impl ResponseHead {
         let own = control.lifetimes(self.freshness_by(governing));
         let window = |is_named: bool, own: Duration, limit: Duration| match is_named {
             true => own,
-            false if control.may_be_stale() => limit,
+            false if control.may_be_stale() && self.status < 500 => limit,
             false => Duration::ZERO,
         };
         Lifetimes {

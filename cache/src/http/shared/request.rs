@@ -5,6 +5,21 @@ use super::head::content_length;
 use crate::control::RequestControl;
 use crate::status::Forward;
 
+/// Fields with which clients tell an origin who they are. What RFC 9111 §3.5 says of the first one holds for
+/// all of them here: an answer to such a request is for whoever sent it, unless it says otherwise. Cookies
+/// are not among them: nearly every request has some, and origins that answer by them say so.
+pub const CREDENTIALS: [&str; 9] = [
+    "authorization",
+    "api-key",
+    "ocp-apim-subscription-key",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-key",
+    "x-auth-token",
+    "x-goog-api-key",
+];
+
 /// A request as the rules see it.
 #[derive(Clone, Debug)]
 pub struct RequestHead<'a> {
@@ -91,6 +106,11 @@ impl<'a> RequestHead<'a> {
         let length = self.fields.joined("content-length");
         length.is_some_and(|length| content_length(&length) != Some(0))
             || self.fields.contains("transfer-encoding")
+    }
+
+    /// Whether the client tells who it is.
+    pub fn is_authenticated(&self) -> bool {
+        CREDENTIALS.iter().any(|name| self.fields.contains(name))
     }
 
     /// The fields to send upstream instead of the client's: its own conditions are left out, since

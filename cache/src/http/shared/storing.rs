@@ -61,7 +61,7 @@ pub fn may_store(
         return Err(Unstorable::Partial);
     }
     let control = response.governing().control;
-    let is_authenticated = request.fields.contains("authorization");
+    let is_authenticated = request.is_authenticated();
     control.may_store(is_understood(status), is_authenticated)?;
     if response.vary() == Vary::Anything {
         return Err(Unstorable::VariesByAnything);

@@ -35,6 +35,15 @@ pub(super) async fn read_request(
     })
 }
 
+/// A body that may not be there: `None` if it is empty.
+pub(super) async fn whole_if_any(body: Incoming, limit: u64) -> Result<Option<Bytes>, ApiError> {
+    match read(body, limit).await {
+        Ok(body) => Ok((!body.is_empty()).then_some(body)),
+        Err(ReadError::TooLarge(actual)) => Err(ApiError::body_too_large(actual, limit)),
+        Err(ReadError::Broken) => Err(ApiError::body_broken()),
+    }
+}
+
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn read<B>(mut body: B, limit: u64) -> Result<Bytes, ReadError>
 where

@@ -20,16 +20,27 @@ pub(super) const DOCUMENTS: [&str; 3] = [policy::STORE_KEY, purge::STORE_KEY, te
 /// What this instance knows.
 pub(super) struct Kept {
     in_force: Arc<InForce>,
-    /// The documents that it was made of, in order; `None` for one that is not there.
-    documents: [Option<Bytes>; DOCUMENTS.len()],
+    /// The documents that it was made of, in order.
+    documents: [Document; DOCUMENTS.len()],
     read: Option<UnixSeconds>,
     authentication: Authentication,
     deployment: Deployment,
 }
 
+/// What is known of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Document {
+    /// Nothing: the store has not answered yet.
+    Unread,
+    /// It is not there.
+    Absent,
+    /// It says this.
+    Bytes(Bytes),
+}
+
 impl Kept {
     pub(super) fn new(settings: &Settings) -> Self {
-        let documents = [None, None, None];
+        let documents = [const { Document::Unread }; DOCUMENTS.len()];
         let authentication = settings.authentication;
         let deployment = settings.deployment.clone();
         let in_force = in_force(&documents, authentication);
@@ -59,8 +70,8 @@ impl Kept {
         let mut changed = false;
         for (known, stored) in self.documents.iter_mut().zip(stored) {
             let stored = match stored {
-                Fetched::Bytes(bytes) => Some(bytes),
-                Fetched::Absent => None,
+                Fetched::Bytes(bytes) => Document::Bytes(bytes),
+                Fetched::Absent => Document::Absent,
                 Fetched::NotAsked | Fetched::Failed => continue,
             };
             if *known != stored {
@@ -75,35 +86,40 @@ impl Kept {
     }
 }
 
-/// A document that cannot be read is never taken for one that is not there: whoever stored it
-/// wanted something else than the default. Then nothing is cached, every entry counts as purged,
-/// nobody is let in.
+/// A document that cannot be read, or was not yet, is never taken for one that is not there: whoever stored it
+/// wanted something else than the default. Then nothing is cached, every entry counts as purged, nobody is let
+/// in.
 fn in_force(
-    [policy, marks, tenants]: &[Option<Bytes>; DOCUMENTS.len()],
+    [policy, marks, tenants]: &[Document; DOCUMENTS.len()],
     authentication: Authentication,
 ) -> InForce {
-    let policy = policy.as_ref().map_or_else(Policy::default, |bytes| {
-        Policy::decode(bytes).unwrap_or_else(|error| {
+    let policy = match policy {
+        Document::Unread => Policy::nothing(),
+        Document::Absent => Policy::default(),
+        Document::Bytes(bytes) => Policy::decode(bytes).unwrap_or_else(|error| {
             eprintln!("nothing is cached, because the stored policy cannot be used: {error}");
             Policy::nothing()
-        })
-    });
-    let marks = match marks.as_ref().map(|bytes| Marks::decode(bytes)) {
-        None => KnownMarks::default(),
-        Some(Ok(marks)) => KnownMarks::Marks(Box::new(marks)),
-        Some(Err(error)) => {
-            eprintln!("no stored result is used, because the purge marks cannot be: {error}");
-            KnownMarks::Unreadable
-        }
+        }),
     };
-    InForce::new(policy, marks, tenancy(tenants.as_ref(), authentication))
+    let marks = match marks {
+        Document::Unread => KnownMarks::Unreadable,
+        Document::Absent => KnownMarks::default(),
+        Document::Bytes(bytes) => match Marks::decode(bytes) {
+            Ok(marks) => KnownMarks::Marks(Box::new(marks)),
+            Err(error) => {
+                eprintln!("no stored result is used, because the purge marks cannot be: {error}");
+                KnownMarks::Unreadable
+            }
+        },
+    };
+    InForce::new(policy, marks, tenancy(tenants, authentication))
 }
 
-fn tenancy(tenants: Option<&Bytes>, authentication: Authentication) -> Tenancy {
+fn tenancy(tenants: &Document, authentication: Authentication) -> Tenancy {
     match (authentication, tenants) {
-        (Authentication::Off, _) | (Authentication::Optional, None) => Tenancy::Open,
-        (Authentication::Required, None) => Tenancy::Closed,
-        (_, Some(bytes)) => match Tenants::decode(bytes) {
+        (Authentication::Off, _) | (Authentication::Optional, Document::Absent) => Tenancy::Open,
+        (Authentication::Required, Document::Absent) | (_, Document::Unread) => Tenancy::Closed,
+        (_, Document::Bytes(bytes)) => match Tenants::decode(bytes) {
             Ok(tenants) => Tenancy::Keys(tenants),
             Err(error) => {
                 eprintln!("nobody is let in, because the stored tenants cannot be used: {error}");

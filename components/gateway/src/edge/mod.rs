@@ -109,9 +109,14 @@ async fn respond(
     into_response(reply.finish(exchange))
 }
 
-/// Adds a field that an origin has not set itself.
+/// Adds a field that an origin has not set itself; to `Vary` in any case, which is a list.
 fn add(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+    let Ok(value) = HeaderValue::from_str(value) else {
+        return;
+    };
+    if name == "vary" {
+        headers.append(name, value);
+    } else {
         headers.entry(name).or_insert(value);
     }
 }

@@ -59,13 +59,23 @@ pub(super) async fn answer(
         origin: to.origin.name.clone(),
         request_id: request_id.to_owned(),
     };
+    let max_body_bytes = exchange.edge.settings.max_body_bytes;
     match exchange.call.start() {
         Start::Pass(reason) => exchange.pass(body, reason).await,
         Start::LookUp if exchange.call.ruling.storing().is_none() => {
+            exchange.may_ask()?;
             let told = Told::forwarded(Outcome::Bypass, Forward::Bypass).detail("policy");
             exchange.forward(body.into(), told).await
         }
-        Start::LookUp => exchange.look_up().await,
+        Start::LookUp => match body::whole_if_any(body, max_body_bytes).await? {
+            None => exchange.look_up().await,
+            // It came unannounced, and the origin may heed it.
+            Some(body) => {
+                let told = Told::forwarded(Outcome::Bypass, Pass::Content.forward());
+                let told = told.detail(Pass::Content.token());
+                exchange.forward(Body::Whole(body), told).await
+            }
+        },
     }
 }
 
@@ -77,7 +87,16 @@ impl Exchange {
     }
 
     async fn forward(&self, body: Body, told: Told) -> Result<Response, ApiError> {
-        let answered = self.ask(self.call.fields.clone(), body).await?;
+        let answered = match self.ask(self.call.fields.clone(), body).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                // The answer is lost, and the change may have been made.
+                for target in invalidates(&self.call.method, 200, &self.call.url, &Fields::new()) {
+                    self.invalidate_target(&target).await;
+                }
+                return Err(error);
+            }
+        };
         self.invalidate(&answered).await;
         Ok(self.passed(answered, &told))
     }

@@ -45,9 +45,13 @@ impl Kept {
         }
     }
 
-    /// Reads all of the body for the copy alone.
+    /// Reads all of the body for the copy alone, until there is none to be had.
     pub(super) async fn drain(mut self) {
-        while let Some(Ok(_)) = self.frame().await {}
+        while self.copy.is_some() {
+            let Some(Ok(_)) = self.frame().await else {
+                return;
+            };
+        }
     }
 
     fn copy(&mut self, frame: &Frame<Bytes>) {

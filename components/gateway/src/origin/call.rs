@@ -1,5 +1,6 @@
 //! What goes upstream, and under which rule.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use brink_cache::http::shared::{
 };
 use brink_cache::policy::{Sampling, ToOrigin};
 use brink_cache::{Key, Lifetimes, RequestControl};
+use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
 use crate::head::Head;
@@ -18,8 +20,28 @@ use crate::ruling::{Asked, Caller, InForce, Ruling};
 /// (RFC 8586).
 const MAX_HOPS: usize = 8;
 
-/// Fields that tell of the way to this edge, and are nobody's business behind it.
-const FROM_OUR_HOST: &str = "spin-";
+/// Fields that tell of the way to this edge, by how they begin. Those of our host are nobody's business behind
+/// it. The others are a proxy's to write, and origins believe them: one client's lie about the host would be
+/// stored for all, and its lie about its address would open what is closed to it.
+const OF_THE_WAY: [&str; 2] = ["spin-", "x-forwarded-"];
+
+/// The same by their names, and those with which a client asks for another path or method than it says.
+const MISLEADING: [&str; 14] = [
+    "cf-connecting-ip",
+    "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-override-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
 
 /// A request to an origin.
 #[derive(Clone, Debug)]
@@ -32,6 +54,8 @@ pub struct Call {
     pub fields: Fields,
     /// How long the head of the answer may take.
     pub timeout: Duration,
+    /// The model that a body asks for; empty where none is named.
+    pub model: String,
     /// What the policy says.
     pub ruling: Ruling,
 }
@@ -53,7 +77,7 @@ impl Call {
                 "HEAD" => "GET".into(),
                 method => method.to_owned().into(),
             },
-            route: head.path.to_owned().into(),
+            route: route(head.path).into_owned().into(),
             task: "origin".into(),
             sampling: Sampling::default(),
             caller,
@@ -64,6 +88,7 @@ impl Call {
             method: head.method.to_owned(),
             fields: upstream_fields(head, in_force)?,
             timeout: to.origin.timeout,
+            model: String::new(),
             ruling: Ruling::new(in_force, asked, ""),
         })
     }
@@ -78,6 +103,8 @@ impl Call {
         self.method = "GET".to_owned();
         self.fields.remove("cache-control");
         self.fields.remove("pragma");
+        self.fields.remove("range");
+        self.fields.remove("if-range");
         self
     }
 
@@ -126,6 +153,22 @@ impl Call {
     }
 }
 
+/// The path as rules see it: escapes decoded and slashes merged, as origins may do, so that no spelling evades a
+/// rule.
+pub(super) fn route(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') && !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut route = String::with_capacity(decoded.len());
+    for letter in decoded.chars() {
+        if letter != '/' || !route.ends_with('/') {
+            route.push(letter);
+        }
+    }
+    Cow::Owned(route)
+}
+
 /// The fields of a request that go upstream. An API key of this edge is its secret and stays here;
 /// where the edge asks for none, `Authorization` is the origin's.
 fn upstream_fields(head: &Head<'_>, in_force: &InForce) -> Result<Fields, ApiError> {
@@ -135,7 +178,9 @@ fn upstream_fields(head: &Head<'_>, in_force: &InForce) -> Result<Fields, ApiErr
             continue;
         };
         let is_ours = name == "authorization" && in_force.takes_api_keys();
-        if !name.starts_with(FROM_OUR_HOST) && !is_ours {
+        let is_misleading =
+            OF_THE_WAY.iter().any(|prefix| name.starts_with(prefix)) || MISLEADING.contains(&name);
+        if !is_ours && !is_misleading {
             fields.append(name, value.to_vec());
         }
     }

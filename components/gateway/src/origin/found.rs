@@ -6,7 +6,9 @@ use brink_cache::entry::{Content, MAX_ENTRY_BYTES};
 use brink_cache::http::shared::{
     Record, ResponseHead, Reuse, StoredResponse, Terms, Verdict, reuse,
 };
-use brink_cache::{Decision, Entry, EntryMeta, Key, ModelDigest, Outcome, Purged, UnixSeconds};
+use brink_cache::{
+    Decision, Entry, EntryMeta, Key, Lifetimes, ModelDigest, Outcome, Purged, Scope, UnixSeconds,
+};
 use bytes::Bytes;
 
 use super::Call;
@@ -49,7 +51,7 @@ impl Call {
         if !matches!(&entry.meta.content, Content::Media(media) if media == RECORD_MEDIA) {
             return Err(Outcome::Broken);
         }
-        let purged = self.ruling.purged(key, &entry.meta, "");
+        let purged = self.ruling.purged(key, &entry.meta, &self.model);
         if purged == Some(Purged::Absent) {
             return Err(Outcome::Miss);
         }
@@ -67,12 +69,37 @@ impl Call {
                 cost_us: u32::try_from(made.took.as_micros()).unwrap_or(u32::MAX),
                 tokens: 0,
                 content: Content::Media(RECORD_MEDIA.to_owned()),
-                surrogate_keys: self.ruling.surrogate_keys("", None),
+                surrogate_keys: self.ruling.surrogate_keys(&self.model, None),
             },
             body: record.encode().ok()?.into(),
         };
         let bytes = self.ruling.seal(&key, entry.encode())?;
         Some(Stored { key, bytes })
+    }
+
+    /// A mark that what was stored under a key is invalid. Kept whatever the rule of this request says: another
+    /// one may have stored it.
+    pub fn invalidation(&self, key: Key, at: UnixSeconds) -> Option<Stored> {
+        let entry = Entry {
+            meta: EntryMeta {
+                created: at,
+                lifetimes: Lifetimes::NONE,
+                model_digest: ModelDigest([0; 32]),
+                cost_us: 0,
+                tokens: 0,
+                content: Content::Media(RECORD_MEDIA.to_owned()),
+                surrogate_keys: Vec::new(),
+            },
+            body: Record::Invalidated { at }.encode().ok()?.into(),
+        };
+        let bytes = self.ruling.seal_any(&key, entry.encode());
+        Some(Stored { key, bytes })
+    }
+
+    /// Everybody who may have stored something for the URL: this tenant for itself, and all for all.
+    pub fn scopes(&self) -> [Scope; 2] {
+        let tenant = self.ruling.tenant().to_owned();
+        [Scope::Tenant(tenant), Scope::Public]
     }
 
     /// Whether a body of so many bytes could be stored at all.
@@ -113,7 +140,13 @@ impl Call {
         let lifetimes = stored.head.lifetimes(&self.limits());
         let decision = purged.decide(verdict.age, lifetimes, now);
         let is_usable = !matches!(verdict.reuse, Reuse::Validate { .. });
-        let may_be_stale = request.control.accepts_on_error(verdict.age, lifetimes);
+        let was_allowed = match verdict.reuse {
+            Reuse::Validate {
+                may_serve_on_error, ..
+            } => may_serve_on_error,
+            Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::Stale => true,
+        };
+        let may_be_stale = was_allowed && request.control.accepts_on_error(verdict.age, lifetimes);
         let ttl = verdict.ttl.min(-1);
         if is_usable && decision == Decision::StaleWhileRevalidate {
             return Verdict {

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brink_cache::http::Vary;
 use brink_cache::http::shared::keys::Posted;
+use brink_cache::http::shared::request::CREDENTIALS;
 use brink_cache::http::shared::{
     Answer, Fields, RequestHead, ResponseHead, Reuse, StoredResponse, Verdict, answer,
 };
@@ -17,12 +19,10 @@ use brink_cache::{
 use serde_json::{Map, Value};
 
 use super::Call;
+use super::call::route as route_fact;
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::ruling::{Asked, Caller, InForce, Ruling};
-
-/// Fields by which an upstream tells clients apart: whoever sends other ones may get another answer.
-const CREDENTIALS: [&str; 4] = ["api-key", "authorization", "cookie", "x-api-key"];
 
 /// Fields of a request that say how its answer is to be coded. The answer is kept for all, so it is asked for
 /// without a coding.
@@ -70,7 +70,7 @@ impl Call {
     ) -> Result<Self, ApiError> {
         let asked = Asked {
             method: "POST".into(),
-            route: head.path.to_owned().into(),
+            route: route_fact(head.path).into_owned().into(),
             task: route.task.clone().into(),
             sampling: Sampling::of_body(&body.members),
             caller: caller.clone(),
@@ -83,7 +83,11 @@ impl Call {
         }
         call.fields.remove("content-length");
         call.fields.remove("expect");
-        Ok(Self { ruling, ..call })
+        Ok(Self {
+            model: body.model().to_owned(),
+            ruling,
+            ..call
+        })
     }
 
     /// Why such a request passes the cache by, in the words of `Cache-Status`.
@@ -120,7 +124,7 @@ impl Call {
     fn credentials(&self) -> Vec<u8> {
         let mut hasher = blake3::Hasher::new();
         let mut any = false;
-        for name in CREDENTIALS {
+        for name in CREDENTIALS.into_iter().chain(["cookie"]) {
             for value in self.fields.all(name) {
                 any = true;
                 hasher.update(name.as_bytes());
@@ -156,7 +160,9 @@ impl Call {
             .split(';')
             .next()
             .is_some_and(|media| media.trim().ends_with("json"));
-        if head.fields.contains("set-cookie") {
+        if !is_told_apart(&head.vary()) {
+            Some("vary")
+        } else if head.fields.contains("set-cookie") {
             Some("set-cookie")
         } else if !is_json || head.fields.contains("content-encoding") {
             Some("content-type")
@@ -199,6 +205,18 @@ impl Call {
             age,
             ttl: if purged.is_some() { ttl.min(-1) } else { ttl },
         }
+    }
+}
+
+/// Whether an answer varies by nothing but what its key holds, or what is the same for all: it is asked for
+/// without a coding, and CORS is about who may read it.
+fn is_told_apart(vary: &Vary) -> bool {
+    let is_known = |name: &str| {
+        CREDENTIALS.contains(&name) || matches!(name, "accept-encoding" | "cookie" | "origin")
+    };
+    match vary {
+        Vary::Anything => false,
+        Vary::Fields(fields) => fields.iter().all(|name| is_known(name)),
     }
 }
 

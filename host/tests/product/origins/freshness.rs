@@ -85,6 +85,11 @@ async fn what_may_not_be_stored_is_asked_for_each_time(front: &Front) {
             "cache-control: max-age=60",
             "authorization",
         ),
+        (
+            "x-api-key: secret",
+            "cache-control: max-age=60",
+            "authorization",
+        ),
         ("", "", "no-lifetime"),
     ];
     for (request, lines, detail) in refused {
@@ -181,6 +186,15 @@ async fn stale_windows_are_used(front: &Front) {
     site.origin(answer(403, "", "not you"));
     site.get("").await.is(403, "not you").told();
 
+    // A refresh that fails takes nothing away, whatever the failure says of itself.
+    let site = front.site("/lenient/");
+    site.ok("cache-control: max-age=60\nage: 90", "one");
+    site.get("").await.is(200, "one");
+    for _ in 0..2 {
+        site.origin(answer(503, "cache-control: max-age=0", "broken"));
+        site.get("").await.is(200, "one").told();
+    }
+
     // §5.2.2.2: must-revalidate goes before every window, also the operator's.
     let site = front.site("/lenient/");
     let old = "cache-control: max-age=60, must-revalidate\nage: 90";
@@ -225,6 +239,17 @@ async fn policy_has_the_last_word(front: &Front) {
     assert!(first.header("brink-policy").ends_with("rule=\"never\""));
     first.status("fwd=bypass; detail=policy");
     site.get("").await.is(200, "two").told();
+
+    // However it is spelled.
+    for prefix in ["/n%65ver/", "//never/", "/%6eever/", "/never%2f"] {
+        let site = front.site(prefix);
+        site.ok(minute, "one");
+        let seen = site.get("").await.is(200, "one").told();
+        assert!(
+            seen.header("brink-policy").ends_with("rule=\"never\""),
+            "{prefix}"
+        );
+    }
 
     let site = front.site("/short/");
     let aged = "cache-control: max-age=60\nage: 20";

@@ -6,7 +6,9 @@ use brink_cache::http::shared::date;
 use brink_cache::purge::{self, Mark, Mode, Subject};
 use brink_host::guest::keyvalue::KeyValue;
 
-use super::site::{Front, answer};
+use serde_json::json;
+
+use super::site::{Front, Seen, answer};
 
 pub(super) async fn all(front: &Front) {
     unsafe_methods_invalidate(front).await;
@@ -52,6 +54,23 @@ async fn unsafe_methods_invalidate(front: &Front) {
         let expected = if is_invalid { "two" } else { "one" };
         site.ask("GET", "/made", "", "").await.is(200, expected);
     }
+    // Whatever rule the change falls under, and whoever the stored response is for.
+    for prefix in ["/apart/", "/public/"] {
+        let site = front.site(prefix);
+        let grouped = "cache-control: max-age=60\ncache-groups: \"g\"";
+        site.ok(grouped, "one").ok(grouped, "other");
+        site.get("").await.is(200, "one");
+        site.ask("GET", "/other", "", "").await.is(200, "other");
+        site.origin(answer(204, "cache-group-invalidation: \"g\"", ""));
+        let put = site.ask("PUT", "", "", "").await.is(204, "");
+        assert!(put.header("brink-policy").ends_with("rule=\"changes\""));
+        site.ok(grouped, "two").ok(grouped, "other two");
+        site.get("").await.is(200, "two").told();
+        site.ask("GET", "/other", "", "")
+            .await
+            .is(200, "other two")
+            .told();
+    }
     // All variants go at once.
     let site = front.site("/");
     let vary = "cache-control: max-age=60\nvary: accept";
@@ -86,6 +105,42 @@ async fn groups_are_invalidated_together(front: &Front) {
         .untold();
 }
 
+/// Replaces all marks by one, as of when `seen` was answered.
+fn purge(front: &Front, seen: &Seen, mode: Mode, subject: Subject) {
+    let at = date::parse(seen.header("date")).unwrap();
+    let mut marks = Marks::default();
+    let mark = Mark { subject, at, mode };
+    marks.add(&mark, at, purge::LONGEST_LIFETIME).unwrap();
+    let document = marks.encode().into();
+    front.store.set(purge::STORE_KEY, document).unwrap();
+}
+
+pub(super) async fn purges_by_model_reach_posted_json(front: &Front) {
+    let json = "content-type: application/json";
+    for (site, body, first, second) in [
+        (
+            front.json(8, "generic"),
+            json!({"model": "purged", "a": 1}),
+            "{\"n\":1}",
+            "{\"n\":2}",
+        ),
+        (
+            front.json(9, "tei"),
+            json!({"model": "purged", "inputs": ["a"]}),
+            "[[1]]",
+            "[[2]]",
+        ),
+    ] {
+        site.ok(json, first);
+        let seen = site.post("", &body).await.is(200, first);
+        let subject = Subject::Model("purged".to_owned());
+        purge(front, &seen, Mode::Hard, subject);
+        // Marks are read once a second.
+        site.ok(json, second);
+        while site.post("", &body).await.reply.text() == first {}
+    }
+}
+
 pub(super) async fn purges_reach_origins(front: &Front) {
     for (mode, subject, expected) in [
         (
@@ -98,12 +153,7 @@ pub(super) async fn purges_reach_origins(front: &Front) {
         let site = front.site("/");
         site.ok(MINUTE, "one");
         let first = site.get("").await.is(200, "one");
-        let at = date::parse(first.header("date")).unwrap();
-        let mut marks = Marks::default();
-        let mark = Mark { subject, at, mode };
-        marks.add(&mark, at, purge::LONGEST_LIFETIME).unwrap();
-        let document = marks.encode().into();
-        front.store.set(purge::STORE_KEY, document).unwrap();
+        purge(front, &first, mode, subject);
         // Marks are read once a second.
         loop {
             site.ok(MINUTE, "two");

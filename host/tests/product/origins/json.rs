@@ -79,6 +79,10 @@ async fn what_must_not_be_kept_is_not(site: &Site<'_>) {
             "set-cookie",
         ),
         (
+            answer(200, &format!("{JSON}\nvary: accept-language"), "{}"),
+            "vary",
+        ),
+        (
             answer(200, "content-type: text/event-stream", "data: 1\n\n"),
             "content-type",
         ),

@@ -28,6 +28,7 @@ async fn all(front: &Front) {
     invalidation::all(front).await;
     messages::all(front).await;
     json::all(front).await;
+    invalidation::purges_by_model_reach_posted_json(front).await;
     // Last: a mark holds for everything.
     invalidation::purges_reach_origins(front).await;
 }

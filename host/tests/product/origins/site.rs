@@ -76,13 +76,9 @@ impl Origin {
 async fn script(State(scripts): State<Scripts>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    let is_site = |segment: &&str| segment.starts_with("site-");
-    let name = parts
-        .uri
-        .path()
-        .split('/')
-        .find(is_site)
-        .unwrap_or_default();
+    let mut segments = parts.uri.path().split('/');
+    let name = segments.find_map(|segment| Some(&segment[segment.find("site-")?..]));
+    let name = name.unwrap_or_default();
     let asked = Asked {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
@@ -162,6 +158,17 @@ pub(crate) fn policy_of(origin: SocketAddr) -> String {
         name = "short"
         match.route = "/short/*"
         fresh = "10s"
+        [[rule]]
+        name = "changes"
+        match.route = ["/apart/*", "/public/*"]
+        match.method = ["PUT", "POST"]
+        store = false
+        reason = "for a test"
+        [[rule]]
+        name = "public"
+        match.route = "/public/*"
+        fresh = "1d"
+        scope = "public"
         [[rule]]
         name = "posted"
         match.route = "/api/*"

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use brink_cache::http::shared::{Fields, ResponseHead, Times, hop};
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{Empty, Full};
 use spin_sdk::http::send;
 use spin_sdk::wasip3::http::types::ErrorCode;
@@ -67,8 +68,11 @@ impl Exchange {
                 send(request).await
             }
             Body::Whole(body) => {
+                // Named, or an HTTP library may send none with GET.
+                let length = HeaderValue::from(body.len());
                 let mut request = request.body(Full::new(body)).map_err(build)?;
                 *request.headers_mut() = header_map(&fields);
+                request.headers_mut().insert(CONTENT_LENGTH, length);
                 send(request).await
             }
         };

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use brink_cache::http::shared::keys::{
     decode_invalidation, encode_invalidation, group_key, primary_key,
 };
+use brink_cache::http::shared::record::LONGEST_EXCHANGE;
 use brink_cache::http::shared::{
-    Record, ResponseHead, StoredResponse, answer as answer_of, freshen, invalidated_by_head,
-    may_store, uri,
+    Record, ResponseHead, StoredResponse, answer as answer_of, counts_as_error, freshen,
+    invalidated_by_head, may_store, uri,
 };
-use brink_cache::{Key, Outcome};
+use brink_cache::{Key, Outcome, Scope, UnixSeconds};
 use bytes::Bytes;
 use http::StatusCode;
 use spin_sdk::wasip3;
@@ -55,43 +56,43 @@ impl Exchange {
     }
 
     /// When a group of the response was invalidated last (RFC 9875).
-    pub(super) async fn invalidated_at(
-        &self,
-        stored: &StoredResponse,
-    ) -> Option<brink_cache::UnixSeconds> {
+    pub(super) async fn invalidated_at(&self, stored: &StoredResponse) -> Option<UnixSeconds> {
         let groups = stored.head.groups();
         if groups.is_empty() {
             return None;
         }
-        let keys = groups.iter().map(|group| self.group_key(group).to_hex());
+        let scope = self.call.ruling.scope();
+        let keys = groups
+            .iter()
+            .map(|group| self.group_key(&scope, group).to_hex());
         let fetched = self.edge.store.get_all(keys).await;
         let times = fetched.iter().filter_map(|fetched| match fetched {
             Fetched::Bytes(bytes) => decode_invalidation(bytes),
-            _ => None,
+            Fetched::Absent | Fetched::NotAsked => None,
+            // Nobody knows: it has to be validated.
+            Fetched::Failed => Some(SystemClock.now()),
         });
         times.max()
     }
 
-    fn group_key(&self, group: &str) -> Key {
+    fn group_key(&self, scope: &Scope, group: &str) -> Key {
         let origin = uri::origin(&self.call.url).unwrap_or_default();
-        group_key(&self.call.ruling.scope(), &origin, group)
+        group_key(scope, &origin, group)
     }
 
     pub(super) async fn invalidate_group(&self, group: &str) {
-        let value = encode_invalidation(SystemClock.now()).to_vec();
-        let key = self.group_key(group).to_hex();
-        self.edge.store.set(key, value).await;
+        let value = encode_invalidation(SystemClock.now());
+        for scope in self.call.scopes() {
+            let key = self.group_key(&scope, group).to_hex();
+            self.edge.store.set(key, value.to_vec()).await;
+        }
     }
 
     /// The record stays as long as an entry: an answer that was under way is not stored over it.
     pub(super) async fn invalidate_target(&self, target: &str) {
-        let key = primary_key(&self.call.ruling.scope(), target);
-        let record = Record::Invalidated {
-            at: SystemClock.now(),
-        };
-        self.edge
-            .keep_record(&self.call, key, &record, Made::now())
-            .await;
+        for scope in self.call.scopes() {
+            self.invalidate_key(primary_key(&scope, target)).await;
+        }
     }
 
     /// An answer to HEAD may tell that the stored response is no longer current (RFC 9111 §4.3.5).
@@ -103,12 +104,13 @@ impl Exchange {
     ) {
         let is_head = self.call.method == "HEAD" && answered.head.status == 200;
         if is_head && invalidated_by_head(stored, &answered.fields) {
-            let record = Record::Invalidated {
-                at: SystemClock.now(),
-            };
-            self.edge
-                .keep_record(&self.call, *place, &record, Made::now())
-                .await;
+            self.invalidate_key(*place).await;
+        }
+    }
+
+    async fn invalidate_key(&self, key: Key) {
+        if let Some(mark) = self.call.invalidation(key, SystemClock.now()) {
+            self.edge.store.set(mark.key.to_hex(), mark.bytes).await;
         }
     }
 
@@ -172,10 +174,13 @@ impl Exchange {
         let limit = self.call.max_body_bytes();
         let edge = self.edge.clone();
         let call = self.call.clone();
+        let since = SystemClock.monotonic();
         Kept::new(body, limit, move |body| {
+            let took = SystemClock.monotonic().saturating_sub(since);
             wasip3::spawn(async move {
                 let response = StoredResponse { head, body };
-                if response.is_complete() {
+                // What took longer may be from before an invalidation that is forgotten.
+                if response.is_complete() && took < LONGEST_EXCHANGE {
                     edge.keep_response(&call, &place, response, made).await;
                 }
                 if let Some(duty) = duty {
@@ -225,6 +230,9 @@ impl Exchange {
         let Ok(answered) = self.ask(fields, Body::Empty).await else {
             return;
         };
+        if counts_as_error(answered.head.status) {
+            return;
+        }
         if answered.head.status == StatusCode::NOT_MODIFIED.as_u16() {
             self.freshened(&stored, &answered, &place).await;
             return;
@@ -239,16 +247,10 @@ impl Exchange {
 }
 
 impl Made {
-    fn now() -> Self {
-        Self {
-            at: SystemClock.now(),
-            took: std::time::Duration::ZERO,
-        }
-    }
-
     pub(super) fn after(answered: &Answered) -> Self {
         Self {
-            at: answered.head.times.received,
+            // A purge in between is about what the origin answered.
+            at: answered.head.times.requested,
             took: answered.took,
         }
     }
@@ -277,28 +279,42 @@ impl Edge {
         response: StoredResponse,
         made: Made,
     ) {
-        let before = self.load(call, place).await.ok();
-        let before = before.map(|found| found.record);
-        if !Record::is_storable_now(before.as_ref(), response.head.times.requested) {
+        let requested = response.head.times.requested;
+        let Some(before) = self.storable(call, place, requested).await else {
+            return;
+        };
+        let Some(variants) = Record::variants_with(before.as_ref(), &response.head) else {
+            let record = Record::Response(response);
+            return self.keep_record(call, *place, &record, made).await;
+        };
+        let Some(key) = variants.variant(place, &call.fields) else {
+            return;
+        };
+        if self.storable(call, &key, requested).await.is_none() {
             return;
         }
-        match Record::variants_with(before.as_ref(), &response.head) {
-            None => {
-                let record = Record::Response(response);
-                self.keep_record(call, *place, &record, made).await;
-            }
-            Some(variants) => {
-                if let Some(key) = variants.variant(place, &call.fields) {
-                    let own = self.load(call, &key).await.ok();
-                    let own = own.map(|found| found.record);
-                    if !Record::is_storable_now(own.as_ref(), response.head.times.requested) {
-                        return;
-                    }
-                    let record = Record::Response(response);
-                    self.keep_record(call, key, &record, made).await;
-                    self.keep_record(call, *place, &variants, made).await;
-                }
-            }
+        let record = Record::Response(response);
+        self.keep_record(call, key, &record, made).await;
+        // Read again: written blindly, it would bring back what was invalidated meanwhile.
+        let now = self.storable(call, place, requested).await;
+        if now.is_some_and(|now| now == before && now.as_ref() != Some(&variants)) {
+            self.keep_record(call, *place, &variants, made).await;
         }
+    }
+
+    /// What lies under a key, if a response that was asked for then may be written over it. Not if the store
+    /// cannot tell.
+    async fn storable(
+        &self,
+        call: &Call,
+        key: &Key,
+        requested: UnixSeconds,
+    ) -> Option<Option<Record>> {
+        let before = match self.load(call, key).await {
+            Ok(found) => Some(found.record),
+            Err(Outcome::StoreError) => return None,
+            Err(_) => None,
+        };
+        Record::is_storable_now(before.as_ref(), requested).then_some(before)
     }
 }

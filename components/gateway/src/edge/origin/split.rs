@@ -104,7 +104,7 @@ impl Call {
         if entry.meta.content != Content::Media(ITEM_MEDIA.to_owned()) {
             return Known::lacking(Outcome::Broken);
         }
-        let purged = self.ruling.purged(key, &entry.meta, "");
+        let purged = self.ruling.purged(key, &entry.meta, &self.model);
         if purged == Some(Purged::Absent) {
             return Known::lacking(Outcome::Miss);
         }
@@ -140,7 +140,7 @@ impl Call {
                 cost_us: u32::try_from(made.took.as_micros()).unwrap_or(u32::MAX),
                 tokens: 0,
                 content: Content::Media(ITEM_MEDIA.to_owned()),
-                surrogate_keys: self.ruling.surrogate_keys("", None),
+                surrogate_keys: self.ruling.surrogate_keys(&self.model, None),
             },
             body: result.clone(),
         };
