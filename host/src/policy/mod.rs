@@ -88,11 +88,11 @@ fn summed_up(action: &Action) -> String {
 /// When a file cannot be read, the policy has mistakes, or the request is not understood.
 pub fn explain(request: &Path, policy: Option<&Path>) -> Result<String, PolicyError> {
     let bytes = read(request)?;
-    let request = Request::parse(&bytes).map_err(|problem| PolicyError::Request {
+    let policy = policy.map_or_else(|| Ok(Policy::default()), load)?;
+    let request = Request::parse(&bytes, &policy).map_err(|problem| PolicyError::Request {
         path: request.to_owned(),
         problem,
     })?;
-    let policy = policy.map_or_else(|| Ok(Policy::default()), load)?;
     Ok(Report::new(&policy, &request).to_string())
 }
 

@@ -40,7 +40,11 @@ impl<'a> Report<'a> {
             f,
             "request {} {}, task {}, model {:?}, tenant {:?}\n",
             facts.method, facts.route, facts.task, facts.model, facts.tenant
-        )
+        )?;
+        match &self.request.url {
+            Some(url) => writeln!(f, "asked of an origin, {url}\n"),
+            None => Ok(()),
+        }
     }
 
     fn rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +95,11 @@ impl<'a> Report<'a> {
             Scope::Public => line(f, "scope", "public")?,
             Scope::Tenant(name) => line(f, "scope", format_args!("tenant {name:?}"))?,
         }
-        line(f, "model", format_args!("{:?}", self.facts.model))?;
+        if let Some(url) = &self.request.url {
+            return self.key_of_origin(f, storing, url);
+        }
+        let model = self.policy.model_of(self.facts.model);
+        line(f, "model", format_args!("{model:?}"))?;
         match self.request.digest {
             Some(digest) => line(f, "model digest", digest)?,
             None => line(f, "model digest", "not given; the host knows it")?,
@@ -121,6 +129,30 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
+    /// What the key of an origin's answer is made of.
+    fn key_of_origin(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        storing: &Storing,
+        url: &str,
+    ) -> fmt::Result {
+        line(f, "URL", url)?;
+        if self.facts.task == "origin" {
+            return line(f, "request fields", "those that the answer varies by");
+        }
+        line(f, "credentials", "as the client sends them")?;
+        let (task, body) = (self.facts.task, &self.request.body);
+        match storing.key_fields.of_answer(task, body, None) {
+            // Inputs are in it, so only its size is told.
+            Ok(key) => line(
+                f,
+                "body",
+                format_args!("{} bytes in canonical form", key.len()),
+            ),
+            Err(error) => writeln!(f, "  none, so the request passes the cache by: {error}"),
+        }
+    }
+
     /// One line per item of an embedding; the key too, if the digest is known.
     fn items(
         &self,
@@ -132,7 +164,7 @@ impl<'a> Report<'a> {
         let prefix = self.request.digest.as_ref().map(|digest| {
             KeyPrefix::new(PrefixParts {
                 scope: &scope,
-                model: self.facts.model,
+                model: self.policy.model_of(self.facts.model),
                 digest,
                 task: Task::Embed,
                 parameters,

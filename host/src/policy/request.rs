@@ -1,8 +1,8 @@
 //! A request as `brink policy explain` reads it from a file.
 
 use brink_cache::canonical::{self, CanonicalError};
-use brink_cache::policy::{RequestFacts, Sampling, TASKS};
-use brink_cache::{ModelDigest, RequestControl};
+use brink_cache::policy::{RequestFacts, Sampling, TASKS, ToOrigin};
+use brink_cache::{ModelDigest, Policy, RequestControl};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -14,6 +14,8 @@ pub(super) struct Request {
     tenant: String,
     model: String,
     task: String,
+    /// The URL that an origin of the policy is asked for.
+    pub(super) url: Option<String>,
     pub(super) digest: Option<ModelDigest>,
     pub(super) control: RequestControl,
     pub(super) body: Map<String, Value>,
@@ -36,7 +38,7 @@ struct RawRequest {
 
 impl Request {
     /// Reads the file, or says what is wrong with it.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(bytes: &[u8], policy: &Policy) -> Result<Self, String> {
         let object = canonical::parse(bytes).map_err(|error| match error {
             CanonicalError::Json { line, column } => {
                 format!("line {line}, column {column}: it is no JSON, or a member occurs twice")
@@ -49,12 +51,18 @@ impl Request {
             serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())?;
         let body_model = raw.body.get("model").and_then(Value::as_str);
         let model = raw.model.or_else(|| body_model.map(str::to_owned));
-        let task = raw.task.unwrap_or_else(|| task_of(&raw.route).to_owned());
+        let method = raw.method.unwrap_or_else(|| "POST".to_owned());
+        let url = to_origin(policy, &raw.route)?.map(|to| to.url(None));
+        let task = match raw.task {
+            Some(task) => task,
+            None => task_of(policy, &method, &raw.route)?,
+        };
         if !TASKS.contains(&task.as_str()) {
             return Err(format!("task is {task:?}; there are {TASKS:?}"));
         }
         Ok(Self {
-            method: raw.method.unwrap_or_else(|| "POST".to_owned()),
+            method,
+            url,
             tenant: raw.tenant.unwrap_or_else(|| "default".to_owned()),
             model: model.unwrap_or_default(),
             digest: raw.digest.as_deref().map(digest).transpose()?,
@@ -78,14 +86,30 @@ impl Request {
     }
 }
 
-/// What a route is known for.
-fn task_of(route: &str) -> &'static str {
-    match route {
+/// Routes of the gateway's own, which go before origins.
+const OWN: [&str; 2] = ["/v1/embeddings", "/v1/models"];
+
+fn to_origin<'p>(policy: &'p Policy, route: &'p str) -> Result<Option<ToOrigin<'p>>, String> {
+    if OWN.contains(&route) || route.starts_with("/v1/models/") {
+        return Ok(None);
+    }
+    let found = policy.route_to_origin(route);
+    found.map_err(|refusal| format!("the route {route:?} would be refused: {refusal}"))
+}
+
+/// What a route is known for; that of an origin, what the policy declares.
+fn task_of(policy: &Policy, method: &str, route: &str) -> Result<String, String> {
+    let declared = to_origin(policy, route)?.map(|to| match to.json {
+        Some(json) if method == "POST" => json.task.clone(),
+        _ => "origin".to_owned(),
+    });
+    let known = match route {
         "/v1/embeddings" => "embed",
         "/v1/chat/completions" | "/v1/completions" => "complete",
         "/v1/classify" => "classify",
         _ => "origin",
-    }
+    };
+    Ok(declared.unwrap_or_else(|| known.to_owned()))
 }
 
 fn digest(text: &str) -> Result<ModelDigest, String> {

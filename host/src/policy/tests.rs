@@ -186,3 +186,55 @@ fn built_in_policy_is_explained_without_a_file() {
     assert!(told.starts_with("policy \"default\", version "), "{told}");
     assert!(told.contains("its key needs the model's digest"), "{told}");
 }
+
+#[test]
+fn requests_to_origins_and_aliases_are_explained() {
+    let source = r#"
+        version = 1
+        [[rule]]
+        name = "all"
+        fresh = "1m"
+        [[origin]]
+        name = "search"
+        path = "/search/"
+        upstream = "http://127.0.0.1:8080/api/"
+        [[origin.json]]
+        path = "embed"
+        task = "embed"
+        items = "tei"
+        [[alias]]
+        name = "chosen"
+        model = "m"
+    "#;
+    let (_kept, policy) = file("policy.toml", source);
+    let check = |request: &str, expected: &[&str]| {
+        let (_kept, request) = file("request.json", request);
+        let told = explain(&request, Some(&policy)).unwrap_or_else(|error| error.to_string());
+        for part in expected {
+            assert!(told.contains(part), "{part:?} is missing in:\n{told}");
+        }
+    };
+    check(
+        r#"{"route": "/search/a", "method": "GET"}"#,
+        &[
+            "task origin,",
+            "asked of an origin, http://127.0.0.1:8080/api/a\n",
+            "  request fields          those that the answer varies by\n",
+        ],
+    );
+    check(
+        r#"{"route": "/search/embed", "body": {"inputs": ["a"]}}"#,
+        &[
+            "task embed,",
+            "  body                    16 bytes in canonical form\n",
+        ],
+    );
+    check(
+        r#"{"route": "/search/../x"}"#,
+        &["would be refused: the path has a dot segment"],
+    );
+    check(
+        r#"{"route": "/v1/embeddings", "model": "chosen", "body": {"input": "a"}}"#,
+        &["model \"chosen\",", "  model                   \"m\"\n"],
+    );
+}

@@ -5,6 +5,7 @@
 mod doors;
 mod embeddings;
 mod failures;
+mod leaks;
 mod origins;
 mod policy;
 mod structure;
