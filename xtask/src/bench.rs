@@ -6,13 +6,18 @@ use crate::cache::CacheDir;
 use crate::cli::BenchArgs;
 use crate::components::{self, Components};
 use crate::error::Error;
-use crate::release::{RAW_BASELINE, ReleaseBinary};
-use crate::steps::Progress;
+use crate::release::{RAW_BASELINE, ReleaseBinary, WASI_COMMAND};
+use crate::steps::{Progress, Step};
 use crate::workspace::Workspace;
 use crate::{environment, process, setup};
 
-/// Sets up, builds in release mode, and becomes `brink-bench NAME`.
+/// Sets up, builds in release mode, and becomes `brink-bench NAME`; benchmarks of rules need no set-up.
 pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> Result<(), Error> {
+    match args.name.as_str() {
+        "decision" => return decision(workspace),
+        "purge" => return rules(workspace, &["--bench", "purge"]),
+        _ => {}
+    }
     let steps = setup::for_serving(cache, workspace)?;
     let mut progress = Progress::new(steps.len() + 4);
     setup::run(&steps, cache, &mut progress)?;
@@ -32,4 +37,43 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
             workspace.release_binary("examples").join(RAW_BASELINE),
         );
     process::become_program(&mut bench)
+}
+
+/// The cost of the rules on a hit: natively, and in the engine that runs components.
+fn decision(workspace: &Workspace) -> Result<(), Error> {
+    let mut progress = Progress::new(2);
+    progress.run(&WasmExample {
+        name: "decision",
+        workspace,
+    })?;
+    progress.run(&ReleaseBinary::wasi_command(workspace))?;
+    eprintln!("natively:");
+    rules(workspace, &["--example", "decision"])?;
+    eprintln!("as Wasm:");
+    let runner = workspace.release_binary("examples").join(WASI_COMMAND);
+    let wasm = workspace.wasm_example("decision");
+    process::run(Command::new(runner).arg(wasm))
+}
+
+fn rules(workspace: &Workspace, which: &[&str]) -> Result<(), Error> {
+    let bench = ["bench", "--package", "brink-cache"];
+    process::run(workspace.cargo().args(bench).args(which))
+}
+
+/// An example of the cache crate, as a WASI command.
+struct WasmExample<'a> {
+    name: &'static str,
+    workspace: &'a Workspace,
+}
+
+impl Step for WasmExample<'_> {
+    fn title(&self) -> String {
+        format!("{} as Wasm", self.name)
+    }
+
+    fn run(&self) -> Result<(), Error> {
+        let options = ["build", "--release", "--package", "brink-cache", "--target"];
+        let which = [components::TARGET, "--example", self.name];
+        process::run(self.workspace.cargo().args(options).args(which))
+    }
 }

@@ -96,7 +96,7 @@ pub(crate) struct UpArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The benchmark, for example `hit` or `miss`.
+    /// The benchmark: `hit`, `miss`, `waiting` or `neighbours` of the product; `decision` or `purge` of the rules.
     pub(crate) name: String,
     /// Options of the benchmark.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -8,6 +8,9 @@ use crate::workspace::Workspace;
 /// The example that runs ONNX Runtime without a server.
 pub(crate) const RAW_BASELINE: &str = "raw_onnxruntime";
 
+/// The example that runs a WASI command.
+pub(crate) const WASI_COMMAND: &str = "wasi_command";
+
 /// Builds one binary of one package.
 pub(crate) struct ReleaseBinary<'a> {
     package: &'static str,
@@ -34,6 +37,16 @@ impl<'a> ReleaseBinary<'a> {
             package: "brink-bench",
             kind: "--bin",
             binary: "brink-bench",
+            workspace,
+        }
+    }
+
+    /// The engine alone, for benchmarks of rules as Wasm.
+    pub(crate) fn wasi_command(workspace: &'a Workspace) -> Self {
+        Self {
+            package: "brink-host",
+            kind: "--example",
+            binary: WASI_COMMAND,
             workspace,
         }
     }

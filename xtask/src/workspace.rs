@@ -46,6 +46,12 @@ impl Workspace {
         self.target_dir.join("release").join(file)
     }
 
+    /// Where an example of the cache crate lies as a WASI command.
+    pub(crate) fn wasm_example(&self, name: &str) -> PathBuf {
+        let folder = self.target_dir.join("wasm32-wasip2/release/examples");
+        folder.join(format!("{name}.wasm"))
+    }
+
     /// Where fuzz targets are built and what they find is kept: compiled with other flags than all the rest.
     pub(crate) fn fuzz_dir(&self) -> PathBuf {
         self.target_dir.join("fuzz")
