@@ -14,6 +14,7 @@ pub mod application;
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod guest;
 pub mod inference;
 pub mod logging;

@@ -69,7 +69,7 @@ impl Default for FastDoorConfig {
 /// Limits of requests that guests send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundConfig {
-    /// Longest time for a TCP connection. Default 5 s.
+    /// Longest time for a TCP connection; with TLS, twice that for both. Default 5 s.
     pub connect_timeout: Duration,
     /// Longest time until the response head; a guest may ask for less. Default 60 s.
     pub first_byte_timeout: Duration,

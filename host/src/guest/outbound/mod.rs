@@ -6,8 +6,8 @@
 //!                        +-- anything else -------------> pooled HTTP/1.1 client
 //! ```
 //!
-//! Denied unless allowed. Bodies are streamed in both directions. Not here: TLS;
-//! an `https` upstream is refused with an error that says so.
+//! Denied unless allowed. Bodies are streamed in both directions. Not here: TCP and
+//! TLS, see [`crate::connect`].
 
 pub(super) mod allow;
 mod client;
