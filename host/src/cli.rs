@@ -1,5 +1,7 @@
 //! The command line.
 
+mod warm_up;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::application::Files;
 use crate::config::{Settings, SettingsError};
+pub use warm_up::{WarmUp, WarmUpError};
 
 /// Answers AI requests at the edge: cached per item, computed in batches on misses.
 #[derive(Debug, Parser)]
@@ -29,6 +32,7 @@ Examples:
   brink up --listen 0.0.0.0:80 --tenants FILE  for clients with API keys
   brink policy check policy.toml             tells what is wrong with a cache policy
   brink policy explain request.json          tells what the policy does with a request, without sending it
+  brink warm-up list.jsonl --url URL --model NEW  has an edge compute what clients asked before
 
 Every setting is in brink.example.toml. A signal (SIGTERM, SIGINT) drains: what was accepted is
 answered; a second one ends at once. SIGHUP reads the manifest and its components anew and loses no
@@ -49,6 +53,8 @@ pub enum Command {
     /// Checks cache policies and explains what they do; starts and sends nothing
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Sends recorded requests to an edge, so that a new model's results are stored before it is used
+    WarmUp(WarmUp),
 }
 
 /// `brink tenants`

@@ -24,3 +24,4 @@ pub mod server;
 pub mod service;
 #[cfg(test)]
 mod testing;
+pub mod warm_up;

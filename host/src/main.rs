@@ -1,13 +1,14 @@
 //! The program `brink`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use brink_host::application::{Edge, Files, Running, start};
-use brink_host::cli::{Check, Cli, Command, PolicyCommand, TenantsCommand, variables};
+use brink_host::cli::{Check, Cli, Command, PolicyCommand, TenantsCommand, WarmUp, variables};
 use brink_host::config::Settings;
 use brink_host::guest::{Manifest, Overrides};
-use brink_host::{logging, policy};
+use brink_host::{logging, policy, warm_up};
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<()> {
         Command::Check(options) => check(&options),
         Command::Policy(command) => answer_about_policy(&command),
         Command::Tenants(command) => answer_about_tenants(&command),
+        Command::WarmUp(command) => warm(&command),
     }
 }
 
@@ -161,6 +163,21 @@ fn answer_about_tenants(command: &TenantsCommand) -> Result<()> {
         }
     };
     println!("{answer}");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+#[expect(clippy::print_stderr, reason = "what is no answer of the command")]
+fn warm(command: &WarmUp) -> Result<()> {
+    let edge = command.edge(|name| std::env::var(name).ok())?;
+    let list = command.list()?;
+    let options = command.options(std::io::stderr().is_terminal());
+    let tally = Runtime::new()?.block_on(warm_up::run(list, &edge, options, &mut |line| {
+        eprintln!("{line}");
+    }));
+    println!("{tally}");
+    let failures = tally.failures();
+    anyhow::ensure!(failures == 0, "{failures} line(s) have no result");
     Ok(())
 }
 

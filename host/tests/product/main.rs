@@ -11,3 +11,4 @@ mod policy;
 mod structure;
 mod support;
 mod tenants;
+mod warm_up;
