@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::key::Key;
 use crate::outcome::{Outcome, OutcomeCounts};
 
 /// Why a request went past a cache (RFC 9211 §2.2).
@@ -49,6 +50,8 @@ pub struct CacheStatus {
     pub forward_status: Option<u16>,
     /// Freshness left, in seconds, for a stored result; negative once it is stale.
     pub ttl: Option<i64>,
+    /// Under which key a single result lies, for a client that asks: to purge it.
+    pub key: Option<Key>,
     /// What else there is to say: a token.
     pub detail: Option<&'static str>,
 }
@@ -68,6 +71,7 @@ impl CacheStatus {
                 && only(counts, &[Outcome::Collapsed, Outcome::Hit]),
             forward_status: None,
             ttl: None,
+            key: None,
             detail: None,
         }
     }
@@ -122,6 +126,12 @@ impl CacheStatus {
         if let Some(ttl) = self.ttl {
             out.push_str("; ttl=");
             out.push_str(itoa::Buffer::new().format(ttl));
+        }
+        if let Some(key) = self.key {
+            // A String (RFC 9211 §2.8).
+            out.push_str("; key=\"");
+            out.push_str(&key.to_hex());
+            out.push('"');
         }
         if let Some(detail) = self.detail {
             out.push_str("; detail=");
@@ -186,9 +196,16 @@ mod tests {
             collapsed: false,
             forward_status: None,
             ttl: Some(30),
+            key: None,
             detail: None,
         };
         assert_eq!(status.to_string(), "brink-edge; hit; ttl=30");
+        let keyed = CacheStatus {
+            key: Key::from_hex(&"0a".repeat(32)),
+            ..status.clone()
+        };
+        let expected = format!("brink-edge; hit; ttl=30; key=\"{}\"", "0a".repeat(32));
+        assert_eq!(keyed.to_string(), expected);
         let status = CacheStatus {
             forward: Some(Forward::Stale),
             forward_status: Some(503),

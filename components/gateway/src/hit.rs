@@ -25,6 +25,7 @@ use crate::embeddings::{
 };
 use crate::error::ApiError;
 use crate::head::Head;
+use crate::origin::call::wants_key;
 use crate::reply::Reply;
 use crate::route::{Route, Verb};
 use crate::ruling::{Asked, InForce, Ruling};
@@ -149,6 +150,7 @@ pub fn begin(
                 if_none_match: (verb != Verb::Post)
                     .then(|| head.get("if-none-match").map(str::to_owned))
                     .flatten(),
+                wants_key: wants_key(head),
                 ..Asked::embeddings(verb, caller)
             };
             let asked = Embeddings { verb, asked };

@@ -111,6 +111,8 @@ pub struct Asked {
     pub caller: Caller,
     /// `If-None-Match`, where it means something: for the safe methods.
     pub if_none_match: Option<String>,
+    /// Whether the client asks under which key its result lies.
+    pub wants_key: bool,
 }
 
 impl InForce {
@@ -216,6 +218,7 @@ impl Asked {
             sampling: Sampling::default(),
             caller,
             if_none_match: None,
+            wants_key: false,
         }
     }
 
@@ -282,6 +285,11 @@ impl Ruling {
     /// with a form that answers no later POST).
     pub fn is_safe(&self) -> bool {
         self.asked.method != "POST"
+    }
+
+    /// Whether the client asks under which key its result lies.
+    pub fn wants_key(&self) -> bool {
+        self.asked.wants_key
     }
 
     /// `If-None-Match`, for the safe methods.

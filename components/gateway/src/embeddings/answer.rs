@@ -233,6 +233,11 @@ impl Report {
                 self.edge.detail = Some("stale-while-revalidate");
             }
         }
+        if let [only] = &plan.distinct[..]
+            && plan.ruling.wants_key()
+        {
+            self.edge.key = Some(only.key);
+        }
         let (counts, timings) = self.host.unzip();
         let reply = if plan.ruling.is_safe() {
             for_caches::reply(plan, hits)

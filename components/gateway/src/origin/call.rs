@@ -26,7 +26,7 @@ const MAX_HOPS: usize = 8;
 const OF_THE_WAY: [&str; 2] = ["spin-", "x-forwarded-"];
 
 /// The same by their names, and those with which a client asks for another path or method than it says.
-const MISLEADING: [&str; 14] = [
+const MISLEADING: [&str; 15] = [
     "cf-connecting-ip",
     "forwarded",
     "true-client-ip",
@@ -41,6 +41,7 @@ const MISLEADING: [&str; 14] = [
     "x-override-url",
     "x-real-ip",
     "x-rewrite-url",
+    "brink-debug",
 ];
 
 /// A request to an origin.
@@ -58,6 +59,8 @@ pub struct Call {
     pub model: String,
     /// What the policy says.
     pub ruling: Ruling,
+    /// Where the answer lies, for a client that asks to be told.
+    pub told_key: Option<Key>,
 }
 
 impl Call {
@@ -82,15 +85,21 @@ impl Call {
             sampling: Sampling::default(),
             caller,
             if_none_match: None,
+            wants_key: false,
         };
-        Ok(Self {
+        let mut call = Self {
             url: to.url(head.query),
             method: head.method.to_owned(),
             fields: upstream_fields(head, in_force)?,
             timeout: to.origin.timeout,
             model: String::new(),
             ruling: Ruling::new(in_force, asked, ""),
-        })
+            told_key: None,
+        };
+        if wants_key(head) {
+            call.told_key = Some(call.key());
+        }
+        Ok(call)
     }
 
     /// The request as the rules of RFC 9111 see it.
@@ -167,6 +176,12 @@ pub(super) fn route(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(route)
+}
+
+/// Whether the client asks to be told under which key its answer lies. Its own, and hashed with its tenant: it
+/// tells nothing of others.
+pub(crate) fn wants_key(head: &Head<'_>) -> bool {
+    head.get("brink-debug") == Some("key")
 }
 
 /// The fields of a request that go upstream. An API key of this edge is its secret and stays here;

@@ -26,6 +26,7 @@ pub struct Items {
     /// For every input of the body, its place in `distinct`.
     pub places: Vec<usize>,
     format: ItemFormat,
+    place: Option<Place>,
 }
 
 /// The member that holds the inputs.
@@ -38,7 +39,7 @@ pub fn member(format: ItemFormat) -> &'static str {
 
 impl Items {
     /// The inputs of a body; `None` if they are of no known form, which is the origin's to judge.
-    pub fn of(body: &PostedBody, format: ItemFormat, place: &Place) -> Option<Self> {
+    pub fn of(body: &PostedBody, format: ItemFormat, place: Place) -> Option<Self> {
         let inputs = match body.members.get(member(format))? {
             text @ Value::String(_) => vec![text],
             // One input of token ids.
@@ -55,18 +56,26 @@ impl Items {
             distinct: Vec::with_capacity(inputs.len()),
             places: Vec::with_capacity(inputs.len()),
             format,
+            place: None,
         };
         let mut known = HashMap::with_capacity(inputs.len());
         for input in inputs {
             let key = place.item_key(input)?;
             let next = items.distinct.len();
-            let place = *known.entry(key).or_insert(next);
-            if place == next {
+            let at = *known.entry(key).or_insert(next);
+            if at == next {
                 items.distinct.push((key, input.clone()));
             }
-            items.places.push(place);
+            items.places.push(at);
         }
+        items.place = Some(place);
         Some(items)
+    }
+
+    /// The key on which requests that lack the same inputs wait for each other. Nothing is stored under it.
+    pub fn gate(&self, missing: &[usize]) -> Option<Key> {
+        let inputs = missing.iter().map(|place| self.distinct[*place].1.clone());
+        self.place.as_ref()?.item_key(&inputs.collect())
     }
 
     /// The body that asks for these distinct inputs alone.
@@ -187,6 +196,7 @@ mod tests {
             distinct: Vec::new(),
             places: vec![1, 0, 1],
             format: ItemFormat::OpenAi,
+            place: None,
         };
         let answer = items.answer(&understood.results, &understood);
         assert_eq!(

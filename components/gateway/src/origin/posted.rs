@@ -75,6 +75,7 @@ impl Call {
             sampling: Sampling::of_body(&body.members),
             caller: caller.clone(),
             if_none_match: None,
+            wants_key: false,
         };
         let ruling = Ruling::new(in_force, asked, body.model());
         let mut call = Self::new(head, to, caller, in_force)?;
@@ -85,6 +86,7 @@ impl Call {
         call.fields.remove("expect");
         Ok(Self {
             model: body.model().to_owned(),
+            told_key: None,
             ruling,
             ..call
         })

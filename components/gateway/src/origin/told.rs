@@ -66,7 +66,14 @@ impl Told {
             Some(earlier) if !earlier.is_empty() => format!("{earlier}, "),
             _ => String::new(),
         };
-        self.status.write(&mut member);
+        match call.told_key {
+            None => self.status.write(&mut member),
+            key => CacheStatus {
+                key,
+                ..self.status.clone()
+            }
+            .write(&mut member),
+        }
         fields.insert(CACHE_STATUS, member);
         let via = hop::via(fields.joined("via").as_deref(), "1.1");
         fields.insert("via", via);
@@ -85,6 +92,7 @@ fn status(forward: Option<Forward>) -> CacheStatus {
         collapsed: false,
         forward_status: None,
         ttl: None,
+        key: None,
         detail: None,
     }
 }

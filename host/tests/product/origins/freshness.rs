@@ -1,6 +1,6 @@
 //! When a stored response answers (RFC 9111 §3, §4.2 and §5.2; RFC 5861; RFC 9213).
 
-use super::site::{Front, answer};
+use super::site::{Front, Seen, answer};
 
 pub(super) async fn all(front: &Front) {
     what_is_fresh_is_reused(front).await;
@@ -40,6 +40,19 @@ async fn what_is_fresh_is_reused(front: &Front) {
         site.get("").await.is(status, "kept").told();
         site.get("").await.is(status, "kept").untold();
     }
+    // RFC 9211 §2.8: the key, for those who ask. Two clients of one tenant are told the same one.
+    let site = front.site("/");
+    site.ok("cache-control: max-age=60", "one");
+    let first = site.get("brink-debug: key").await.is(200, "one").told();
+    assert_eq!(first.asked[0].header("brink-debug"), "");
+    let key = |seen: &Seen| {
+        let status = seen.header("cache-status").to_owned();
+        status.split("key=").nth(1).map(str::to_owned)
+    };
+    let told = key(&first).unwrap();
+    let again = site.get("brink-debug: key").await.untold();
+    assert!(key(&again).unwrap().starts_with(&told[..66]));
+    assert_eq!(key(&site.get("").await.untold()), None);
     // HEAD is answered by what GET stored (RFC 9111 §4), with the length of the body it lacks.
     let site = front.site("/");
     site.ok("cache-control: max-age=60", "four");

@@ -118,7 +118,31 @@ impl Drop for Duty {
     }
 }
 
+/// Whether something that is done in the background is this request's to do.
+pub(super) enum Lead {
+    /// It is, and nobody is kept from it.
+    Free,
+    /// It is, and others leave it to this one.
+    Won(Duty),
+    /// Another one does it.
+    Lost,
+}
+
 impl Edge {
+    /// Tries to lead, without waiting.
+    pub(super) async fn lead(self: &Rc<Self>, key: Key) -> Lead {
+        let stored = self.lease(&key).await;
+        let longest = self.settings.collapse_wait;
+        match Lease::turn(stored, longest, SystemClock::now_ms()) {
+            Turn::Ask => Lead::Free,
+            Turn::Follow => Lead::Lost,
+            Turn::Lead => match self.take_lease(key, stored).await {
+                Some(duty) => Lead::Won(duty),
+                None => Lead::Lost,
+            },
+        }
+    }
+
     async fn lease(&self, key: &Key) -> Option<Lease> {
         match self.store.get(lease_key(key)).await {
             Fetched::Bytes(bytes) => Lease::decode(&bytes),

@@ -16,6 +16,7 @@ use http::StatusCode;
 use spin_sdk::wasip3;
 
 use super::ask::{Answered, Body};
+use super::collapse::{Duty, Lead};
 use super::{Exchange, Filling, Found, Response};
 use crate::edge::embed::MAX_REFRESHING;
 use crate::edge::passing::{EdgeBody, Kept};
@@ -192,18 +193,19 @@ impl Exchange {
 
     /// Validates a response that was served stale.
     pub(super) fn refresh_afterwards(&self, stored: StoredResponse, place: Key) {
-        self.in_background(place, move |mut exchange| async move {
+        self.in_background(place, async move |mut exchange, duty| {
             exchange.call = exchange.call.for_refresh();
-            exchange.refresh(stored, place).await;
+            exchange.refresh(stored, Filling { place, duty }).await;
         });
     }
 
-    /// Does something once the answer is on its way, and once for all requests with this key in this
-    /// instance.
-    pub(super) fn in_background<F>(&self, key: Key, work: impl FnOnce(Exchange) -> F + 'static)
-    where
-        F: Future<Output = ()>,
-    {
+    /// Does something once the answer is on its way, and once for all requests with this key: in this
+    /// instance, and by a lease at all edges of the store.
+    pub(super) fn in_background(
+        &self,
+        key: Key,
+        work: impl AsyncFnOnce(Exchange, Option<Duty>) + 'static,
+    ) {
         let mut under_way = self.edge.refreshing.borrow_mut();
         if under_way.len() >= MAX_REFRESHING || !under_way.insert(key) {
             return;
@@ -217,12 +219,22 @@ impl Exchange {
             request_id: self.request_id.clone(),
         };
         wasip3::spawn(async move {
-            work(exchange).await;
+            match edge.lead(key).await {
+                Lead::Free => work(exchange, None).await,
+                Lead::Won(duty) => work(exchange, Some(duty)).await,
+                Lead::Lost => {}
+            }
             edge.refreshing.borrow_mut().remove(&key);
         });
     }
 
-    async fn refresh(&self, stored: StoredResponse, place: Key) {
+    async fn refresh(&self, stored: StoredResponse, Filling { place, duty }: Filling) {
+        // Another edge may have done so between the look-up and the lease.
+        if let Ok((newest, _)) = self.find().await.found
+            && newest.head.times.requested > stored.head.times.requested
+        {
+            return;
+        }
         let request = self.call.request();
         let conditions = self.call.conditions(&stored);
         let fields = request.fields_for_upstream(&conditions);
@@ -239,7 +251,7 @@ impl Exchange {
         }
         if may_store(&request, &answered.head, &self.call.limits()).is_ok() {
             let made = Made::after(&answered);
-            self.copied(answered.head, answered.body, made, place.into())
+            self.copied(answered.head, answered.body, made, Filling { place, duty })
                 .drain()
                 .await;
         }

@@ -17,7 +17,7 @@ use crate::head::Head;
 use crate::hit::Clock;
 use crate::origin::posted::{Place, PostedBody, stored_answer};
 use crate::origin::told::Told;
-use crate::origin::{Call, Made, items};
+use crate::origin::{Call, Found, Made, items};
 use std::rc::Rc;
 
 /// A body that was POSTed, as it came and as it was read.
@@ -82,7 +82,7 @@ impl Exchange {
         if let Some(format) = format {
             let member = items::member(format);
             let place = self.call.place(&posted.task, &posted.body, Some(member));
-            let items = place.and_then(|place| items::Items::of(&posted.body, format, &place));
+            let items = place.and_then(|place| items::Items::of(&posted.body, format, place));
             return match items {
                 Some(items) => self.items(posted, format, items).await,
                 None => {
@@ -266,14 +266,20 @@ impl Exchange {
 
     /// Asks anew for an answer that was served stale, once for all requests in this instance.
     fn refresh_whole_afterwards(&self, body: Bytes, key: Key) {
-        self.in_background(key, move |exchange| async move {
+        let since = SystemClock.now();
+        self.in_background(key, async move |exchange, duty| {
+            let found = exchange.edge.load(&exchange.call, &key).await;
+            let stored = found.ok().and_then(Found::response);
+            if stored.is_some_and(|(stored, _)| stored.head.times.requested >= since) {
+                return;
+            }
             let fields = exchange.call.fields.clone();
             // The stale answer stays until it expires, and the next request tries again.
             let Ok(answered) = exchange.ask(fields, Body::Whole(body)).await else {
                 return;
             };
             if exchange.call.refuses(&answered.head).is_none() {
-                exchange.copied_whole(answered, key, None).drain().await;
+                exchange.copied_whole(answered, key, duty).drain().await;
             }
         });
     }

@@ -12,6 +12,7 @@ use http::StatusCode;
 use spin_sdk::wasip3;
 
 use super::ask::{Answered, Body};
+use super::collapse::{Duty, Next};
 use super::posted::{Posted, json_fields};
 use super::{Exchange, Response};
 use crate::edge::{SystemClock, body};
@@ -36,6 +37,10 @@ struct Known {
 }
 
 impl Known {
+    fn is_missing(&self) -> bool {
+        self.result.is_none()
+    }
+
     fn lacking(outcome: Outcome) -> Self {
         Self {
             outcome,
@@ -55,15 +60,8 @@ impl Exchange {
         format: ItemFormat,
         items: Items,
     ) -> Result<Response, ApiError> {
-        let now = SystemClock.now();
-        let keys = items.distinct.iter().map(|(key, _)| key.to_hex());
-        let fetched = self.edge.store.get_all(keys).await;
-        let pairs = items.distinct.iter().zip(fetched);
-        let known: Vec<_> = pairs
-            .map(|((key, _), fetched)| self.call.known(key, fetched, now))
-            .collect();
-        let lacking = |known: &Known| known.result.is_none();
-        let missing = places(&known, lacking);
+        let known = self.known(&items).await;
+        let missing = places(&known, Known::is_missing);
         let split = Split {
             exchange: self,
             posted: &posted,
@@ -77,7 +75,28 @@ impl Exchange {
             return Ok(response);
         }
         self.may_ask()?;
-        split.ask(known, &missing).await
+        let gate = items
+            .gate(&missing)
+            .filter(|_| !self.call.control().no_cache);
+        let Some(gate) = gate else {
+            return split.ask(known, (&missing, None)).await;
+        };
+        let is_there = async || !self.known(&items).await.iter().any(Known::is_missing);
+        match self.next(gate, is_there).await {
+            Next::Ask(duty) => split.ask(known, (&missing, duty)).await,
+            Next::LookAgain => split.look_again(known, &missing).await,
+        }
+    }
+
+    /// What is known of each distinct input.
+    async fn known(&self, items: &Items) -> Vec<Known> {
+        let now = SystemClock.now();
+        let keys = items.distinct.iter().map(|(key, _)| key.to_hex());
+        let fetched = self.edge.store.get_all(keys).await;
+        let pairs = items.distinct.iter().zip(fetched);
+        pairs
+            .map(|((key, _), fetched)| self.call.known(key, fetched, now))
+            .collect()
     }
 }
 
@@ -158,8 +177,28 @@ struct Split<'e> {
 }
 
 impl Split<'_> {
+    /// Answers with what another request brought meanwhile; asks if it is gone again.
+    async fn look_again(
+        &self,
+        before: Vec<Known>,
+        missing: &[usize],
+    ) -> Result<Response, ApiError> {
+        let mut known = self.exchange.known(self.items).await;
+        if known.iter().any(Known::is_missing) {
+            return self.ask(before, (missing, None)).await;
+        }
+        for place in missing {
+            known[*place].outcome = Outcome::Collapsed;
+        }
+        Ok(self.answer(known, Understood::default()))
+    }
+
     /// Asks for what is missing, in one call.
-    async fn ask(&self, known: Vec<Known>, missing: &[usize]) -> Result<Response, ApiError> {
+    async fn ask(
+        &self,
+        known: Vec<Known>,
+        (missing, duty): (&[usize], Option<Duty>),
+    ) -> Result<Response, ApiError> {
         // With nothing known, the origin gets exactly what the client sent.
         let is_all = missing.len() == self.items.places.len();
         let asked = match is_all {
@@ -190,17 +229,17 @@ impl Split<'_> {
             let told = Told::items(self.outcomes(&known));
             return Ok(exchange.passed(answered, &told));
         }
-        self.complete(known, missing, answered, is_all).await
+        self.complete(known, (missing, duty), answered).await
     }
 
     async fn complete(
         &self,
         mut known: Vec<Known>,
-        missing: &[usize],
+        (missing, duty): (&[usize], Option<Duty>),
         answered: Answered,
-        is_all: bool,
     ) -> Result<Response, ApiError> {
         let exchange = self.exchange;
+        let is_all = missing.len() == self.items.places.len();
         let refusal = exchange.call.refuses(&answered.head);
         let made = Made::after(&answered);
         let Answered {
@@ -218,10 +257,15 @@ impl Split<'_> {
             return Ok(exchange.response(head.status, fields, &told, body.into()));
         };
         match refusal {
-            Some(reason) => told = told.detail(reason),
+            Some(reason) => {
+                told = told.detail(reason);
+                if let Some(duty) = duty {
+                    duty.give_up();
+                }
+            }
             None => {
                 told.status.stored = true;
-                self.store_afterwards(missing, &understood, made);
+                self.store_afterwards((missing, duty), &understood, made);
             }
         }
         if is_all {
@@ -282,7 +326,12 @@ impl Split<'_> {
         self.items.places.iter().map(of).collect()
     }
 
-    fn store_afterwards(&self, missing: &[usize], understood: &Understood, made: Made) {
+    fn store_afterwards(
+        &self,
+        (missing, duty): (&[usize], Option<Duty>),
+        understood: &Understood,
+        made: Made,
+    ) {
         let call = &self.exchange.call;
         let entry = |(place, result): (&usize, &Bytes)| {
             let (key, _) = self.items.distinct[*place];
@@ -294,7 +343,12 @@ impl Split<'_> {
             .filter_map(entry)
             .collect();
         let edge = self.exchange.edge.clone();
-        wasip3::spawn(async move { edge.store_all(entries).await });
+        wasip3::spawn(async move {
+            edge.store_all(entries).await;
+            if let Some(duty) = duty {
+                duty.fulfil().await;
+            }
+        });
     }
 
     /// Asks anew for results that were served stale.
@@ -315,7 +369,16 @@ impl Split<'_> {
             .collect();
         let format = self.format;
         self.exchange
-            .in_background(first, move |exchange| async move {
+            .in_background(first, async move |exchange, duty| {
+                // Another edge may have done so between the look-up and the lease.
+                let stored = exchange.edge.store.get(first.to_hex()).await;
+                if !exchange
+                    .call
+                    .known(&first, stored, SystemClock.now())
+                    .refresh
+                {
+                    return;
+                }
                 let fields = exchange.call.fields.clone();
                 let Ok(answered) = exchange.ask(fields, Body::Whole(body)).await else {
                     return;
@@ -334,6 +397,9 @@ impl Split<'_> {
                 let entries =
                     pairs.filter_map(|(key, result)| exchange.call.item_entry(*key, result, made));
                 exchange.edge.store_all(entries.collect()).await;
+                if let Some(duty) = duty {
+                    duty.fulfil().await;
+                }
             });
     }
 }
