@@ -66,6 +66,16 @@ pub fn check(file: &Path) -> Result<String, PolicyError> {
         write!(summary, "\n  {} \"{}\": {action}", index + 1, rule.name)
             .expect("a text takes whatever is written to it");
     }
+    let origins = policy.origins().iter().map(|origin| {
+        let routes = origin.json.len();
+        let (path, upstream) = (&origin.path, &origin.upstream);
+        format!("{path} goes to {upstream}, {routes} JSON route(s)")
+    });
+    let aliases = policy.aliases().iter();
+    let aliases = aliases.map(|alias| format!("{} means the model {}", alias.name, alias.model));
+    for line in origins.chain(aliases) {
+        write!(summary, "\n  {line}").expect("a text takes whatever is written to it");
+    }
     Ok(summary)
 }
 

@@ -207,6 +207,13 @@ fn requests_to_origins_and_aliases_are_explained() {
         model = "m"
     "#;
     let (_kept, policy) = file("policy.toml", source);
+    let summary = super::check(&policy).unwrap();
+    for line in [
+        "/search/ goes to http://127.0.0.1:8080/api/, 1 JSON route(s)",
+        "chosen means the model m",
+    ] {
+        assert!(summary.contains(line), "{summary}");
+    }
     let check = |request: &str, expected: &[&str]| {
         let (_kept, request) = file("request.json", request);
         let told = explain(&request, Some(&policy)).unwrap_or_else(|error| error.to_string());
