@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use brink_cache::{Key, Policy, UnixSeconds, policy};
 use brink_gateway::error::ApiError;
-use brink_gateway::ruling::{InForce, KnownMarks, Tenancy};
+use brink_gateway::in_force::{InForce, KnownMarks, Tenancy};
 use brink_gateway::stored_keys::stored_keys;
 use brink_protocol::{Catalog, catalog, message};
 use http::StatusCode;

@@ -4,8 +4,8 @@ use brink_cache::policy::ToOrigin;
 
 use crate::error::ApiError;
 use crate::head::Head;
+use crate::in_force::InForce;
 use crate::route::Route;
-use crate::ruling::InForce;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ mod tests {
     use brink_cache::{Policy, Tenant, TenantLimits, Tenants};
 
     use super::*;
-    use crate::ruling::{KnownMarks, Tenancy};
+    use crate::in_force::{KnownMarks, Tenancy};
 
     const POLICY: &str = r#"
         version = 1

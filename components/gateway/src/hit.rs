@@ -25,10 +25,11 @@ use crate::embeddings::{
 };
 use crate::error::ApiError;
 use crate::head::Head;
+use crate::in_force::InForce;
 use crate::origin::call::wants_key;
 use crate::reply::Reply;
 use crate::route::{Route, Verb};
-use crate::ruling::{Asked, InForce, Ruling};
+use crate::ruling::{Asked, Ruling};
 use crate::{cors, models};
 
 /// A store that answers at once.

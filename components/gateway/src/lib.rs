@@ -20,6 +20,7 @@ pub mod embeddings;
 pub mod error;
 pub mod head;
 pub mod hit;
+pub mod in_force;
 pub mod models;
 pub mod origin;
 pub mod rate;

@@ -12,8 +12,8 @@ use brink_protocol::ModelTime;
 
 use crate::embeddings::Fetched;
 use crate::error::ApiError;
+use crate::in_force::Caller;
 use crate::reply::Reply;
-use crate::ruling::Caller;
 
 /// What a client may still ask for, by the draft of the `RateLimit` header fields.
 const RATE_LIMIT: &str = "ratelimit";

@@ -8,8 +8,9 @@ use brink_protocol::Catalog;
 
 use crate::embeddings::{Plan, Prefixes, Request};
 use crate::error::ApiError;
+use crate::in_force::{Caller, InForce};
 use crate::route::Verb;
-use crate::ruling::{Asked, Caller, InForce, Ruling};
+use crate::ruling::{Asked, Ruling};
 
 /// The keys of what a request for embeddings left in stores; none where the policy stores
 /// nothing of it. `body` is that of a `POST /v1/embeddings`.

@@ -12,7 +12,7 @@ use super::settings::{Authentication, Settings};
 use super::{Edge, SystemClock};
 use crate::embeddings::Fetched;
 use crate::hit::Clock;
-use crate::ruling::{Deployment, InForce, KnownMarks, Tenancy};
+use crate::in_force::{Deployment, InForce, KnownMarks, Tenancy};
 
 /// The documents, by their keys in the store.
 pub(super) const DOCUMENTS: [&str; 3] = [policy::STORE_KEY, purge::STORE_KEY, tenant::STORE_KEY];

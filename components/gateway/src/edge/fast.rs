@@ -23,9 +23,9 @@ use super::store::FastStore;
 use crate::embeddings::Prefixes;
 use crate::head::Head;
 use crate::hit::{self, Clock, Known};
+use crate::in_force::InForce;
 use crate::rate::Admission;
 use crate::reply::Exchange;
-use crate::ruling::InForce;
 
 /// What an instance of this door keeps between requests.
 struct Fast {

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use super::bindings::wasi::config::store as variables;
 use crate::error::ApiError;
-use crate::ruling::Deployment;
+use crate::in_force::Deployment;
 
 /// What operators may set; `spin.toml` documents each.
 pub(super) struct Settings {

@@ -14,7 +14,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
 use crate::head::Head;
-use crate::ruling::{Asked, Caller, InForce, Ruling};
+use crate::in_force::{Caller, InForce};
+use crate::ruling::{Asked, Ruling};
 
 /// Most edges of this kind that a request may pass: more of them call each other in a circle
 /// (RFC 8586).

@@ -7,7 +7,7 @@ use brink_cache::http::shared::{
     Record, ResponseHead, Reuse, StoredResponse, Terms, Verdict, reuse,
 };
 use brink_cache::{
-    Decision, Entry, EntryMeta, Key, Lifetimes, ModelDigest, Outcome, Purged, Scope, UnixSeconds,
+    Decision, Entry, EntryMeta, Key, ModelDigest, Outcome, Purged, Scope, UnixSeconds,
 };
 use bytes::Bytes;
 
@@ -41,6 +41,18 @@ impl Call {
     /// # Errors
     /// What there is instead of a usable record.
     pub fn open(&self, key: &Key, fetched: Fetched) -> Result<Found, Outcome> {
+        let (entry, purged) = self.open_entry(RECORD_MEDIA, key, fetched)?;
+        let record = Record::decode(entry.body).map_err(|_| Outcome::Broken)?;
+        Ok(Found { record, purged })
+    }
+
+    /// Reads an entry of some kind, and what purges have left of it.
+    pub(super) fn open_entry(
+        &self,
+        media: &str,
+        key: &Key,
+        fetched: Fetched,
+    ) -> Result<(Entry, Option<Purged>), Outcome> {
         let bytes = match fetched {
             Fetched::Bytes(bytes) => bytes,
             Fetched::Absent | Fetched::NotAsked => return Err(Outcome::Miss),
@@ -48,50 +60,48 @@ impl Call {
         };
         let bytes = self.ruling.open(key, bytes).ok_or(Outcome::Broken)?;
         let entry = Entry::decode(bytes).map_err(|_| Outcome::Broken)?;
-        if !matches!(&entry.meta.content, Content::Media(media) if media == RECORD_MEDIA) {
+        if !matches!(&entry.meta.content, Content::Media(found) if found == media) {
             return Err(Outcome::Broken);
         }
         let purged = self.ruling.purged(key, &entry.meta, &self.model);
         if purged == Some(Purged::Absent) {
             return Err(Outcome::Miss);
         }
-        let record = Record::decode(entry.body).map_err(|_| Outcome::Broken)?;
-        Ok(Found { record, purged })
+        Ok((entry, purged))
     }
 
     /// A record as it is to be stored; `None` if it is larger than the policy or a store allows.
     pub fn stored(&self, key: Key, record: &Record, made: Made) -> Option<Stored> {
-        let entry = Entry {
+        let entry = self.entry(RECORD_MEDIA, record.encode().ok()?.into(), made);
+        let bytes = self.ruling.seal(&key, entry.encode())?;
+        Some(Stored { key, bytes })
+    }
+
+    /// An entry for what an origin answered. No model of ours made it, so it has no digest.
+    pub(super) fn entry(&self, media: &str, body: Bytes, made: Made) -> Entry {
+        Entry {
             meta: EntryMeta {
                 created: made.at,
                 lifetimes: self.ruling.lifetimes(),
                 model_digest: ModelDigest([0; 32]),
                 cost_us: u32::try_from(made.took.as_micros()).unwrap_or(u32::MAX),
                 tokens: 0,
-                content: Content::Media(RECORD_MEDIA.to_owned()),
+                content: Content::Media(media.to_owned()),
                 surrogate_keys: self.ruling.surrogate_keys(&self.model, None),
             },
-            body: record.encode().ok()?.into(),
-        };
-        let bytes = self.ruling.seal(&key, entry.encode())?;
-        Some(Stored { key, bytes })
+            body,
+        }
     }
 
     /// A mark that what was stored under a key is invalid. Kept whatever the rule of this request says: another
     /// one may have stored it.
     pub fn invalidation(&self, key: Key, at: UnixSeconds) -> Option<Stored> {
-        let entry = Entry {
-            meta: EntryMeta {
-                created: at,
-                lifetimes: Lifetimes::NONE,
-                model_digest: ModelDigest([0; 32]),
-                cost_us: 0,
-                tokens: 0,
-                content: Content::Media(RECORD_MEDIA.to_owned()),
-                surrogate_keys: Vec::new(),
-            },
-            body: Record::Invalidated { at }.encode().ok()?.into(),
+        let made = Made {
+            at,
+            took: Duration::ZERO,
         };
+        let record = Record::Invalidated { at }.encode().ok()?;
+        let entry = self.entry(RECORD_MEDIA, record.into(), made);
         let bytes = self.ruling.seal_any(&key, entry.encode());
         Some(Stored { key, bytes })
     }

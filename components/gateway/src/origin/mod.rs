@@ -16,11 +16,14 @@
 //! | [`found`] | what is stored, and what may be done with it? |
 //! | [`posted`] | where does the answer to JSON lie, and what may be done with it? |
 //! | [`items`] | which inputs of an embeddings route are known one by one? |
+//! | [`known`] | what may be done with what is known of each? |
 //! | [`told`] | what is the client told about it? |
 
 pub mod call;
+mod error;
 pub mod found;
 pub mod items;
+pub mod known;
 pub mod posted;
 pub mod told;
 

@@ -22,7 +22,8 @@ use super::Call;
 use super::call::route as route_fact;
 use crate::error::ApiError;
 use crate::head::Head;
-use crate::ruling::{Asked, Caller, InForce, Ruling};
+use crate::in_force::{Caller, InForce};
+use crate::ruling::{Asked, Ruling};
 
 /// Fields of a request that say how its answer is to be coded. The answer is kept for all, so it is asked for
 /// without a coding.

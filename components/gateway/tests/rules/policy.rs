@@ -6,7 +6,7 @@ use std::time::Duration;
 use brink_cache::{Entry, Policy, Scope, SealKey, Seals, UnixSeconds};
 use brink_gateway::error::ApiError;
 use brink_gateway::hit::{Missing, Settled};
-use brink_gateway::ruling::{Deployment, InForce, KnownMarks, Tenancy};
+use brink_gateway::in_force::{Deployment, InForce, KnownMarks, Tenancy};
 use brink_protocol::{Fault, FaultCode, Input};
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use brink_cache::Key;
-use brink_gateway::ruling::InForce;
+use brink_gateway::in_force::InForce;
 use brink_gateway::stored_keys::stored_keys;
 use serde_json::{Value, json};
 

@@ -10,7 +10,7 @@ use brink_gateway::embeddings::{Answer, Fetched, Prefixes, Stored};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
-use brink_gateway::ruling::{InForce, KnownMarks, Tenancy};
+use brink_gateway::in_force::{InForce, KnownMarks, Tenancy};
 use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
 use serde_json::Value;
 

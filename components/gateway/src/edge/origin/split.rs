@@ -1,11 +1,8 @@
 //! Embeddings of another service, input by input. The rules are in [`crate::origin::items`].
 
-use brink_cache::entry::Content;
-use brink_cache::http::shared::{Reuse, counts_as_error};
+use brink_cache::http::shared::counts_as_error;
 use brink_cache::policy::ItemFormat;
-use brink_cache::{
-    Entry, EntryMeta, Key, ModelDigest, Outcome, OutcomeCounts, Purged, UnixSeconds,
-};
+use brink_cache::{Outcome, OutcomeCounts};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,41 +13,12 @@ use super::collapse::{Duty, Next};
 use super::posted::{Posted, json_fields};
 use super::{Exchange, Response};
 use crate::edge::{SystemClock, body};
-use crate::embeddings::{Fetched, Stored};
 use crate::error::ApiError;
 use crate::hit::Clock;
-use crate::origin::items::{ITEM_MEDIA, Items, Understood, understand};
+use crate::origin::Made;
+use crate::origin::items::{Items, Understood, understand};
+use crate::origin::known::Known;
 use crate::origin::told::Told;
-use crate::origin::{Call, Made};
-
-/// What is known of one distinct input.
-struct Known {
-    outcome: Outcome,
-    /// The result, if it may be used now.
-    result: Option<Bytes>,
-    /// A stale one that may stand in when asking fails.
-    on_error: Option<Bytes>,
-    /// Seconds since it was stored.
-    age: u64,
-    /// Whether it is to be asked for anew in the background.
-    refresh: bool,
-}
-
-impl Known {
-    fn is_missing(&self) -> bool {
-        self.result.is_none()
-    }
-
-    fn lacking(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            result: None,
-            on_error: None,
-            age: 0,
-            refresh: false,
-        }
-    }
-}
 
 impl Exchange {
     /// Answers with the results that are stored and those of one call for the rest.
@@ -103,69 +71,6 @@ impl Exchange {
 fn places(known: &[Known], wanted: impl Fn(&Known) -> bool) -> Vec<usize> {
     let places = known.iter().enumerate().filter(|(_, known)| wanted(known));
     places.map(|(place, _)| place).collect()
-}
-
-impl Call {
-    /// What may be done with what a store has of an input.
-    fn known(&self, key: &Key, fetched: Fetched, now: UnixSeconds) -> Known {
-        if !self.control().may_look_up() {
-            return Known::lacking(Outcome::Bypass);
-        }
-        let bytes = match fetched {
-            Fetched::Bytes(bytes) => bytes,
-            Fetched::Absent | Fetched::NotAsked => return Known::lacking(Outcome::Miss),
-            Fetched::Failed => return Known::lacking(Outcome::StoreError),
-        };
-        let opened = self.ruling.open(key, bytes).map(Entry::decode);
-        let Some(Ok(entry)) = opened else {
-            return Known::lacking(Outcome::Broken);
-        };
-        if entry.meta.content != Content::Media(ITEM_MEDIA.to_owned()) {
-            return Known::lacking(Outcome::Broken);
-        }
-        let purged = self.ruling.purged(key, &entry.meta, &self.model);
-        if purged == Some(Purged::Absent) {
-            return Known::lacking(Outcome::Miss);
-        }
-        let age = entry.age(now);
-        let lifetimes = entry.meta.lifetimes.at_most(self.ruling.lifetimes());
-        let verdict = self.posted_verdict(lifetimes, age, purged, now);
-        let known = Known {
-            outcome: Outcome::Hit,
-            result: Some(entry.body.clone()),
-            on_error: None,
-            age: age.as_secs(),
-            refresh: verdict.reuse == Reuse::StaleWhileRevalidate,
-        };
-        match verdict.reuse {
-            Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::Stale => known,
-            Reuse::Validate {
-                may_serve_on_error, ..
-            } => Known {
-                outcome: Outcome::Stale,
-                result: None,
-                on_error: may_serve_on_error.then_some(entry.body),
-                ..known
-            },
-        }
-    }
-
-    fn item_entry(&self, key: Key, result: &Bytes, made: Made) -> Option<Stored> {
-        let entry = Entry {
-            meta: EntryMeta {
-                created: made.at,
-                lifetimes: self.ruling.lifetimes(),
-                model_digest: ModelDigest([0; 32]),
-                cost_us: u32::try_from(made.took.as_micros()).unwrap_or(u32::MAX),
-                tokens: 0,
-                content: Content::Media(ITEM_MEDIA.to_owned()),
-                surrogate_keys: self.ruling.surrogate_keys(&self.model, None),
-            },
-            body: result.clone(),
-        };
-        let bytes = self.ruling.seal(&key, entry.encode())?;
-        Some(Stored { key, bytes })
-    }
 }
 
 /// A request that is answered input by input.
