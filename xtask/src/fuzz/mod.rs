@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 const ALL: &str = "all";
 
 /// The files of `cache/fuzz/targets/`.
-const TARGETS: [&str; 13] = [
+const TARGETS: [&str; 15] = [
     "api_keys",
     "cache_status",
     "canonical_json",
@@ -31,6 +31,8 @@ const TARGETS: [&str; 13] = [
     "entry",
     "field_values",
     "freshness",
+    "http_names",
+    "http_record",
     "marks_stored",
     "policy_file",
     "policy_stored",
