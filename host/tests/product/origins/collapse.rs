@@ -86,6 +86,7 @@ async fn stale_response_is_refreshed_once_for_all_instances() {
     });
     let bodies = join_all(all).await;
     assert!(bodies.iter().all(|body| body == "one" || body == "two"));
+    front.idle().await;
     let last = site.get("").await;
     assert_eq!(last.asked.len(), 1, "all of it for eight stale answers");
     last.is(200, "two");

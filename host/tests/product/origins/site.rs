@@ -301,6 +301,14 @@ impl Front {
         }
     }
 
+    /// Returns when nothing is being done any more, also behind answers.
+    pub(crate) async fn idle(&self) {
+        match &self.edge {
+            Edge::Embedded(product, _) => while product.metric(BUSY).await > 0.0 {},
+            Edge::Alone(host) => assert!(host.quiesce(Instant::now() + PATIENCE).await),
+        }
+    }
+
     /// Returns when so many requests are being answered.
     pub(crate) async fn busy(&self, count: usize) {
         match &self.edge {
