@@ -3,7 +3,7 @@
 #![no_main]
 
 use brink_cache::Policy;
-use brink_cache::policy::{Matching, Patterns, RequestFacts, Sampling};
+use brink_cache::policy::{Matching, Patterns, PolicyParts, RequestFacts, Sampling};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|stored: &[u8]| {
@@ -11,10 +11,23 @@ fuzz_target!(|stored: &[u8]| {
         return;
     };
     assert_eq!(Policy::decode(&policy.encode()).as_ref(), Ok(&policy));
-    let checked = Policy::new(policy.name().to_owned(), policy.rules().to_vec());
+    let checked = Policy::with(PolicyParts {
+        name: policy.name().to_owned(),
+        rules: policy.rules().to_vec(),
+        origins: policy.origins().to_vec(),
+        aliases: policy.aliases().to_vec(),
+    });
     assert_eq!(checked.as_ref(), Ok(&policy));
     for rule in policy.rules() {
         check_decision(&policy, &rule.matching);
+    }
+    for origin in policy.origins() {
+        let to = policy.route_to_origin(&origin.path);
+        assert!(matches!(to, Ok(Some(_))), "{to:?}");
+    }
+    for alias in policy.aliases() {
+        assert_eq!(policy.model_of(&alias.name), alias.model);
+        assert_eq!(policy.model_of(&alias.model), alias.model);
     }
 });
 
