@@ -10,7 +10,6 @@ use axum::extract::State;
 use axum::http::{Request as HttpRequest, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
-use brink_cache::key::Task;
 use brink_cache::{Key, ModelDigest, Outcome, UnixSeconds};
 use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::error::ApiError;
@@ -18,7 +17,9 @@ use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Settled};
 use brink_gateway::in_force::InForce;
 use brink_gateway::reply::{Exchange, Reply};
-use brink_protocol::{Catalog, EmbedAnswer, EmbeddedItem, ModelInfo, Timings};
+use brink_protocol::{
+    Catalog, InferAnswer, InferredItem, ModelInfo, ModelKind, TextLimits, Timings,
+};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use moka::sync::Cache;
@@ -47,11 +48,15 @@ pub(crate) async fn serve_native(
         catalog: Catalog {
             models: vec![ModelInfo {
                 name: model.to_owned(),
+                version: "1".to_owned(),
                 digest: ModelDigest([1; 32]),
-                task: Task::Embed,
-                dimensions: 384,
-                max_tokens: 256,
-                vocabulary: 30_522,
+                kind: ModelKind::Embed {
+                    text: TextLimits {
+                        max_tokens: 256,
+                        vocabulary: 30_522,
+                    },
+                    dimensions: 384,
+                },
                 created: 0,
                 owned_by: "baseline".to_owned(),
             }],
@@ -137,14 +142,14 @@ impl LookUp for Store<'_> {
 }
 
 /// The baseline has no model: only what a hit costs is measured.
-fn made_up(items: usize) -> EmbedAnswer {
-    let item = EmbeddedItem {
-        vector: 0.05f32.to_le_bytes().repeat(384).into(),
+fn made_up(items: usize) -> InferAnswer {
+    let item = InferredItem {
+        output: 0.05f32.to_le_bytes().repeat(384).into(),
         tokens: 8,
         cost_us: 1,
         outcome: Outcome::Miss,
     };
-    EmbedAnswer {
+    InferAnswer {
         items: vec![item; items],
         timings: Timings::default(),
         model_time: None,

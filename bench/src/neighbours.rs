@@ -14,11 +14,10 @@ use anyhow::{Context, Result};
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Router, body::Bytes};
-use brink_cache::key::Task;
 use brink_cache::{ModelDigest, Outcome};
 use brink_protocol::{
-    CATALOG_PATH, Catalog, EMBED_PATH, EmbedAnswer, EmbedReply, EmbedRequest, EmbeddedItem, Input,
-    ModelInfo, Timings, message,
+    CATALOG_PATH, Catalog, INFER_PATH, InferAnswer, InferReply, InferRequest, InferredItem, Input,
+    ModelInfo, ModelKind, TextLimits, Timings, message,
 };
 use clap::Args;
 use tokio::net::TcpListener;
@@ -260,7 +259,7 @@ impl Upstream {
         let address = listener.local_addr()?;
         let router = Router::new()
             .route(CATALOG_PATH, get(async || message::encode(&catalog())))
-            .route(EMBED_PATH, post(embed))
+            .route(INFER_PATH, post(embed))
             .with_state(gate);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self {
@@ -272,7 +271,7 @@ impl Upstream {
 }
 
 async fn embed(State(gate): State<Gate>, body: Bytes) -> Vec<u8> {
-    let inputs = message::decode::<EmbedRequest>(&body).map_or(vec![], |call| call.inputs);
+    let inputs = message::decode::<InferRequest>(&body).map_or(vec![], |call| call.inputs);
     if inputs != [Input::Text(HIT.to_owned())] {
         gate.arrived.add_permits(1);
         // Never closed, and the server's own time-out ends a wait that is too long.
@@ -280,13 +279,13 @@ async fn embed(State(gate): State<Gate>, body: Bytes) -> Vec<u8> {
             permit.forget();
         }
     }
-    let item = EmbeddedItem {
-        vector: 0.05f32.to_le_bytes().repeat(384).into(),
+    let item = InferredItem {
+        output: 0.05f32.to_le_bytes().repeat(384).into(),
         tokens: 8,
         cost_us: 1,
         outcome: Outcome::Miss,
     };
-    let reply: EmbedReply = Ok(EmbedAnswer {
+    let reply: InferReply = Ok(InferAnswer {
         items: vec![item; inputs.len()],
         timings: Timings::default(),
         model_time: None,
@@ -298,11 +297,15 @@ fn catalog() -> Catalog {
     Catalog {
         models: vec![ModelInfo {
             name: "m".to_owned(),
+            version: "1".to_owned(),
             digest: ModelDigest([1; 32]),
-            task: Task::Embed,
-            dimensions: 384,
-            max_tokens: 256,
-            vocabulary: 30_522,
+            kind: ModelKind::Embed {
+                text: TextLimits {
+                    max_tokens: 256,
+                    vocabulary: 30_522,
+                },
+                dimensions: 384,
+            },
             created: 0,
             owned_by: "benchmark".to_owned(),
         }],

@@ -20,7 +20,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
+use brink_cache::key::{ItemBytes, PrefixParts, Task, task_parameters};
 use brink_cache::policy::{RequestFacts, Sampling};
 use brink_cache::purge::{LONGEST_LIFETIME, Mode, Subject};
 use brink_cache::{
@@ -92,7 +92,7 @@ fn key(text: &str, tenant: &str) -> brink_cache::Key {
         model: FACTS.model,
         digest: &ModelDigest([7; 32]),
         task: Task::Embed,
-        parameters: embed_parameters(false),
+        parameters: task_parameters(false),
     });
     prefix.key(ItemBytes::Text(text))
 }
@@ -136,7 +136,7 @@ fn hit(policy: &Policy, facts: &RequestFacts<'_>, text: &str) -> (brink_cache::K
         model: facts.model,
         digest: &ModelDigest([7; 32]),
         task: Task::Embed,
-        parameters: embed_parameters(false),
+        parameters: task_parameters(false),
     });
     let key = prefix.key(ItemBytes::Text(&storing.normalise.apply(text)));
     let stored = black_box(Lifetimes::IMMUTABLE).at_most(storing.lifetimes);

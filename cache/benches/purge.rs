@@ -22,7 +22,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use brink_cache::entry::Content;
-use brink_cache::key::{ItemBytes, ModelDigest, PrefixParts, Task, embed_parameters};
+use brink_cache::key::{ItemBytes, ModelDigest, PrefixParts, Task, task_parameters};
 use brink_cache::purge::{LONGEST_LIFETIME, Mode, Subject};
 use brink_cache::{
     Decision, Entry, EntryMeta, Key, KeyPrefix, Lifetimes, Mark, Marked, Marks, Scope, UnixSeconds,
@@ -79,7 +79,7 @@ fn keys() -> Vec<Key> {
         model: MODEL,
         digest: &DIGEST,
         task: Task::Embed,
-        parameters: embed_parameters(false),
+        parameters: task_parameters(false),
     });
     let texts = (0..ENTRIES).map(|index| index.to_string());
     texts

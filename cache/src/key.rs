@@ -4,7 +4,7 @@
 //! what all items share is hashed once and kept:
 //!
 //! ```text
-//! prefix = BLAKE3-768( schema | scope | model name | model digest | task | parameters )
+//! prefix = BLAKE3-1280( schema | scope | model name | model digest | task | parameters )
 //! key    = BLAKE3-256, keyed with the part of the prefix for this kind of item, ( item )
 //! ```
 //!
@@ -115,18 +115,25 @@ impl Scope {
 pub enum Task {
     /// Text or tokens in, one vector out.
     Embed,
+    /// One input in, a score for each label out.
+    Classify,
+    /// Tensors in, tensors out.
+    Generic,
 }
 
 impl Task {
-    fn tag(self) -> &'static [u8] {
+    /// The name in model folders and policies.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Embed => b"embed",
+            Self::Embed => "embed",
+            Self::Classify => "classify",
+            Self::Generic => "generic",
         }
     }
 }
 
 /// The input of one result, as bytes that identify it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemBytes<'a> {
     /// UTF-8 text, byte for byte: no normalisation unless a policy asks for it.
     Text(&'a str),
@@ -134,6 +141,10 @@ pub enum ItemBytes<'a> {
     LongText(&'a [u8; 32]),
     /// Token ids of the model's own vocabulary.
     Tokens(&'a [u32]),
+    /// A file or a picture.
+    Blob(&'a [u8]),
+    /// Tensors, in a form in which no two lists of them are the same.
+    Tensors(Vec<u8>),
 }
 
 /// Everything of a key but the item: a key of the keyed hash for each kind of item. It depends on
@@ -143,6 +154,8 @@ pub struct KeyPrefix {
     text: [u8; blake3::KEY_LEN],
     tokens: [u8; blake3::KEY_LEN],
     long_text: [u8; blake3::KEY_LEN],
+    blob: [u8; blake3::KEY_LEN],
+    tensors: [u8; blake3::KEY_LEN],
 }
 
 /// The parts that all items of a request share.
@@ -170,18 +183,22 @@ impl KeyPrefix {
             scope_name,
             parts.model.as_bytes(),
             &parts.digest.0,
-            parts.task.tag(),
+            parts.task.name().as_bytes(),
             parts.parameters.as_bytes(),
         ]);
         let mut prefix = Self {
             text: [0; blake3::KEY_LEN],
             tokens: [0; blake3::KEY_LEN],
             long_text: [0; blake3::KEY_LEN],
+            blob: [0; blake3::KEY_LEN],
+            tensors: [0; blake3::KEY_LEN],
         };
         let mut output = hasher.finalize_xof();
         output.fill(&mut prefix.text);
         output.fill(&mut prefix.tokens);
         output.fill(&mut prefix.long_text);
+        output.fill(&mut prefix.blob);
+        output.fill(&mut prefix.tensors);
         prefix
     }
 
@@ -198,6 +215,8 @@ impl KeyPrefix {
                 let bytes: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
                 blake3::keyed_hash(&self.tokens, &bytes)
             }
+            ItemBytes::Blob(bytes) => blake3::keyed_hash(&self.blob, bytes),
+            ItemBytes::Tensors(bytes) => blake3::keyed_hash(&self.tensors, &bytes),
         };
         Key(*hash.as_bytes())
     }
@@ -210,12 +229,12 @@ impl fmt::Debug for KeyPrefix {
     }
 }
 
-/// The canonical parameters (RFC 8785) of an embedding.
+/// The canonical parameters (RFC 8785) of a request to a model.
 ///
 /// Truncation is the only one: with it an input above the model's limit has a result,
 /// without it that input is an error. Absent is the default, so that the common request
 /// has one form.
-pub fn embed_parameters(truncate: bool) -> &'static str {
+pub fn task_parameters(truncate: bool) -> &'static str {
     if truncate {
         r#"{"truncate":true}"#
     } else {
@@ -252,7 +271,7 @@ mod tests {
             model,
             digest: &ModelDigest([digest; 32]),
             task: Task::Embed,
-            parameters: embed_parameters(truncate),
+            parameters: task_parameters(truncate),
         })
     }
 
@@ -262,8 +281,8 @@ mod tests {
 
     #[test]
     fn every_part_separates_keys() {
-        let item = ItemBytes::Text("hello");
-        let base = prefix(&tenant("a"), "m", 1, false).key(item);
+        let item = || ItemBytes::Text("hello");
+        let base = prefix(&tenant("a"), "m", 1, false).key(item());
         let tokens = ItemBytes::Tokens(&[u32::from_le_bytes(*b"hell")]);
         assert_ne!(
             prefix(&tenant("a"), "m", 1, false).key(ItemBytes::Text("hell")),
@@ -271,18 +290,18 @@ mod tests {
             "the same bytes as text and as tokens"
         );
         let others = [
-            prefix(&tenant("b"), "m", 1, false).key(item),
-            prefix(&Scope::Public, "m", 1, false).key(item),
-            prefix(&tenant("a"), "n", 1, false).key(item),
-            prefix(&tenant("a"), "m", 2, false).key(item),
-            prefix(&tenant("a"), "m", 1, true).key(item),
+            prefix(&tenant("b"), "m", 1, false).key(item()),
+            prefix(&Scope::Public, "m", 1, false).key(item()),
+            prefix(&tenant("a"), "n", 1, false).key(item()),
+            prefix(&tenant("a"), "m", 2, false).key(item()),
+            prefix(&tenant("a"), "m", 1, true).key(item()),
             prefix(&tenant("a"), "m", 1, false).key(ItemBytes::Text("hello ")),
             prefix(&tenant("a"), "m", 1, false).key(ItemBytes::Tokens(&[1])),
         ];
         for other in others {
             assert_ne!(base, other);
         }
-        assert_eq!(base, prefix(&tenant("a"), "m", 1, false).key(item));
+        assert_eq!(base, prefix(&tenant("a"), "m", 1, false).key(item()));
     }
 
     #[test]

@@ -18,11 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use brink_cache::Scope;
 use brink_host::batch::{BatchConfig, BatchMetrics};
 use brink_host::inference::{
-    Backend, DeviceChoice, InferenceConfig, ModelFiles, Runtime, Session, Tokenizer, open_sessions,
+    Backend, DeviceChoice, InferenceConfig, ModelFiles, Payload, Runtime, Session, Tokenizer,
+    open_sessions,
 };
 use brink_host::results::{CacheItems, ResultsConfig};
 use brink_host::service::{InferService, Model, ServiceConfig};
-use brink_protocol::{EmbedRequest, Input};
+use brink_protocol::infer::DEFAULT_URGENCY;
+use brink_protocol::{InferRequest, Input};
 use prometheus_client::registry::Registry;
 
 const TEXTS: usize = 600;
@@ -122,7 +124,7 @@ fn texts() -> Vec<String> {
     (0..TEXTS).map(&mut text).collect()
 }
 
-fn tokens(files: &ModelFiles, texts: &[String]) -> Result<Vec<Vec<u32>>> {
+fn tokens(files: &ModelFiles, texts: &[String]) -> Result<Vec<Payload>> {
     let tokenizer = Tokenizer::load(files)?;
     let encode = |text: &String| tokenizer.encode(Input::Text(text.clone()).bytes(), false);
     let mut tokens = texts
@@ -130,13 +132,13 @@ fn tokens(files: &ModelFiles, texts: &[String]) -> Result<Vec<Vec<u32>>> {
         .map(encode)
         .collect::<std::result::Result<Vec<_>, _>>()?;
     tokens.sort_by_key(Vec::len);
-    Ok(tokens)
+    Ok(tokens.into_iter().map(Payload::Tokens).collect())
 }
 
-fn raw(session: &mut Session, tokens: &[Vec<u32>], size: usize) -> f64 {
+fn raw(session: &mut Session, tokens: &[Payload], size: usize) -> f64 {
     let before = cpu_seconds();
     for batch in tokens.chunks(size) {
-        let batch: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+        let batch: Vec<&Payload> = batch.iter().collect();
         session.run(&batch).expect("the model runs");
     }
     tokens.len() as f64 / (cpu_seconds() - before)
@@ -157,7 +159,7 @@ async fn served(model: Model, texts: &Arc<[String]>) -> Result<f64> {
         tokio::spawn(async move {
             while let Some(text) = texts.get(next.fetch_add(1, Ordering::Relaxed)) {
                 service
-                    .embed(request(&service, text))
+                    .infer(request(&service, text))
                     .await
                     .expect("an answer");
             }
@@ -169,13 +171,16 @@ async fn served(model: Model, texts: &Arc<[String]>) -> Result<f64> {
     Ok(texts.len() as f64 / (cpu_seconds() - before))
 }
 
-fn request(service: &InferService, text: &str) -> EmbedRequest {
+fn request(service: &InferService, text: &str) -> InferRequest {
     let model = &service.catalog().models[0];
-    EmbedRequest {
+    InferRequest {
         request_id: String::new(),
         scope: Scope::Public,
+        tenant: "default".to_owned(),
+        urgency: DEFAULT_URGENCY,
         model: model.name.clone(),
         digest: model.digest,
+        task: model.task(),
         truncate: false,
         look_up: false,
         store: false,

@@ -20,15 +20,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
-use brink_cache::key::Task;
 use brink_cache::{ModelDigest, Outcome};
 use brink_host::guest::keyvalue::{MemoryStore, Stores};
 use brink_host::guest::{
     FastDoorConfig, GuestConfig, GuestHost, GuestParts, LocalUpstream, Manifest, Overrides,
 };
 use brink_protocol::{
-    CATALOG_PATH, Catalog, EMBED_PATH, EmbedAnswer, EmbedReply, EmbedRequest, EmbeddedItem,
-    ModelInfo, Timings, message,
+    CATALOG_PATH, Catalog, INFER_PATH, InferAnswer, InferReply, InferRequest, InferredItem,
+    ModelInfo, ModelKind, TextLimits, Timings, message,
 };
 use bytes::Bytes;
 use http::Request;
@@ -146,30 +145,34 @@ fn inference() -> Router {
     let catalog = Catalog {
         models: vec![ModelInfo {
             name: "m".to_owned(),
+            version: "1".to_owned(),
             digest: ModelDigest([1; 32]),
-            task: Task::Embed,
-            dimensions: DIMENSIONS as u32,
-            max_tokens: 256,
-            vocabulary: 30_522,
+            kind: ModelKind::Embed {
+                text: TextLimits {
+                    max_tokens: 256,
+                    vocabulary: 30_522,
+                },
+                dimensions: DIMENSIONS as u32,
+            },
             created: 0,
             owned_by: "example".to_owned(),
         }],
     };
     Router::new()
         .route(CATALOG_PATH, get(async move || message::encode(&catalog)))
-        .route(EMBED_PATH, post(embed))
+        .route(INFER_PATH, post(embed))
 }
 
 async fn embed(body: Bytes) -> Vec<u8> {
-    let items = message::decode::<EmbedRequest>(&body).map_or(0, |call| call.inputs.len());
+    let items = message::decode::<InferRequest>(&body).map_or(0, |call| call.inputs.len());
     let numbers = (0..DIMENSIONS).map(|index| (index as f32 * 0.37).sin() * 0.09);
-    let item = EmbeddedItem {
-        vector: numbers.flat_map(f32::to_le_bytes).collect(),
+    let item = InferredItem {
+        output: numbers.flat_map(f32::to_le_bytes).collect(),
         tokens: 8,
         cost_us: 1,
         outcome: Outcome::Miss,
     };
-    let reply: EmbedReply = Ok(EmbedAnswer {
+    let reply: InferReply = Ok(InferAnswer {
         items: vec![item; items],
         timings: Timings::default(),
         model_time: None,

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 
 use brink_cache::key::ItemBytes;
 use brink_host::inference::{
-    Backend, DeviceChoice, InferenceConfig, ModelFiles, Runtime, Session, Tokenizer, open_sessions,
+    Backend, DeviceChoice, InferenceConfig, ModelFiles, Payload, Runtime, Session, Tokenizer,
+    open_sessions,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -36,6 +37,8 @@ fn main() -> Result<()> {
         .collect::<Result<Vec<Vec<u32>>>>()?;
     let mut sorted = arrival.clone();
     sorted.sort_by_key(Vec::len);
+    let [arrival, sorted] =
+        [arrival, sorted].map(|all| all.into_iter().map(Payload::Tokens).collect::<Vec<_>>());
 
     let config = InferenceConfig {
         device: DeviceChoice::Cpu,
@@ -60,10 +63,10 @@ fn main() -> Result<()> {
 }
 
 /// Items per CPU-second of this process.
-fn measure(session: &mut Session, items: &[Vec<u32>], size: usize) -> Result<f64> {
+fn measure(session: &mut Session, items: &[Payload], size: usize) -> Result<f64> {
     let before = cpu_seconds()?;
     for chunk in items.chunks(size) {
-        let batch: Vec<&[u32]> = chunk.iter().map(Vec::as_slice).collect();
+        let batch: Vec<&Payload> = chunk.iter().collect();
         session.run(&batch)?;
     }
     Ok(items.len() as f64 / (cpu_seconds()? - before))

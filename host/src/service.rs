@@ -1,7 +1,7 @@
 //! The host's order of things: stored results, then computations under way, then the model.
 //!
 //! ```text
-//!  embed(call) --> plan: one key per distinct input
+//!  infer(call) --> plan: one key per distinct input
 //!                    |-- in the store?        answered (hit)
 //!                    |-- being computed?      wait for it (collapsed)
 //!                    \-- otherwise: lead      tokenise -> queue -> model -> store -> all waiters
@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use brink_protocol::{Catalog, EmbedReply, EmbedRequest, Fault, FaultCode};
+use brink_protocol::{Catalog, Fault, FaultCode, InferReply, InferRequest};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -132,9 +132,9 @@ impl InferService {
         !self.0.calls.is_closed() && models.iter().all(|model| model.pool.is_ready())
     }
 
-    /// The vectors of a call's inputs, all or a fault. Results of other inputs of a call that
+    /// The results of a call's inputs, all or a fault. Results of other inputs of a call that
     /// fails are kept all the same.
-    pub async fn embed(&self, request: EmbedRequest) -> EmbedReply {
+    pub async fn infer(&self, request: InferRequest) -> InferReply {
         let arrived = Instant::now();
         let _active = self.0.calls.enter().ok_or_else(draining)?;
         request.validate()?;
@@ -158,7 +158,7 @@ impl InferService {
         }
     }
 
-    fn model(&self, request: &EmbedRequest) -> Result<Arc<Model>, Fault> {
+    fn model(&self, request: &InferRequest) -> Result<Arc<Model>, Fault> {
         let models = &self.0.models;
         let named = models.iter().find(|model| model.info.name == request.model);
         let model = named.ok_or_else(|| {

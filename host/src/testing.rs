@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use brink_cache::key::Task;
 use brink_cache::{ModelDigest, Scope};
-use brink_protocol::{EmbedRequest, Input, ModelInfo};
+use brink_protocol::infer::DEFAULT_URGENCY;
+use brink_protocol::{InferRequest, Input, ModelInfo, ModelKind, TextLimits};
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 
 use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, PoolOptions};
-use crate::inference::{Backend, BackendError, Device, TokenLimits, Tokenizer, Vector};
+use crate::inference::{Backend, BackendError, Device, Output, Payload, TokenLimits, Tokenizer};
 use crate::results::{CacheItems, ResultsConfig};
 use crate::service::{InferService, Model, ServiceConfig};
 
@@ -43,9 +44,13 @@ struct Words {
 }
 
 impl Backend for Words {
-    fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vector>, BackendError> {
-        let items = batch.iter().map(|ids| ids.to_vec());
-        lock(&self.computed).extend(items);
+    fn run(&mut self, batch: &[&Payload]) -> Result<Vec<Output>, BackendError> {
+        let ids = |payload: &&Payload| match payload {
+            Payload::Tokens(ids) => ids.clone(),
+            Payload::Pixels(_) | Payload::Tensors(_) => panic!("the model reads words"),
+        };
+        let batch: Vec<Vec<u32>> = batch.iter().map(ids).collect();
+        lock(&self.computed).extend(batch.clone());
         let _ = self.gate.recv();
         let poison = SPECIAL + 99;
         if batch.iter().any(|ids| ids.contains(&poison)) {
@@ -75,13 +80,16 @@ pub(crate) fn vector(text: &str) -> Bytes {
 }
 
 /// A call for texts, with a minute to live.
-pub(crate) fn request<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> EmbedRequest {
+pub(crate) fn request<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> InferRequest {
     let inputs = texts.into_iter().map(|text| Input::Text(text.into()));
-    EmbedRequest {
+    InferRequest {
         request_id: "test".to_owned(),
         scope: Scope::Public,
+        tenant: "default".to_owned(),
+        urgency: DEFAULT_URGENCY,
         model: MODEL.to_owned(),
         digest: DIGEST,
+        task: Task::Embed,
         truncate: false,
         look_up: true,
         store: true,
@@ -175,11 +183,15 @@ impl Harness {
 fn info() -> ModelInfo {
     ModelInfo {
         name: MODEL.to_owned(),
+        version: "1".to_owned(),
         digest: DIGEST,
-        task: Task::Embed,
-        dimensions: 4,
-        max_tokens: MAX_TOKENS,
-        vocabulary: SPECIAL + 100,
+        kind: ModelKind::Embed {
+            text: TextLimits {
+                max_tokens: MAX_TOKENS,
+                vocabulary: SPECIAL + 100,
+            },
+            dimensions: 4,
+        },
         created: 1,
         owned_by: "tests".to_owned(),
     }

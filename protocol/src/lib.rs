@@ -5,26 +5,27 @@
 //! | call | body | answer |
 //! | --- | --- | --- |
 //! | `GET /brink/v1/catalog` | - | [`Catalog`]: which models there are, and their digests |
-//! | `POST /brink/v1/embed` | [`EmbedRequest`]: all missing items of one request | [`EmbedReply`] |
+//! | `POST /brink/v1/infer` | [`InferRequest`]: everything that one request lacks | [`InferReply`] |
 //!
 //! The status code says the same as the answer's [`Fault`], for logs and proxies between
 //! the two; the edge decides by the `Fault` alone.
 
 pub mod catalog;
-pub mod embed;
 pub mod fault;
+pub mod infer;
 pub mod limits;
 pub mod message;
+pub mod tensor;
 
-pub use catalog::{Catalog, ModelInfo};
-pub use embed::{
-    EmbedAnswer, EmbedReply, EmbedRequest, EmbeddedItem, Input, ModelTime, TenantShare, Timings,
-};
+pub use catalog::{Catalog, ModelInfo, ModelKind, Reads, TextLimits};
 pub use fault::{Fault, FaultCode};
+pub use infer::{
+    InferAnswer, InferReply, InferRequest, InferredItem, Input, ModelTime, TenantShare, Timings,
+};
 
 /// Path of the catalogue.
 pub const CATALOG_PATH: &str = "/brink/v1/catalog";
-/// Path of the embedding call.
-pub const EMBED_PATH: &str = "/brink/v1/embed";
+/// Path of the call for results.
+pub const INFER_PATH: &str = "/brink/v1/infer";
 /// Media type of every message.
 pub const MEDIA_TYPE: &str = "application/vnd.brink.v1";

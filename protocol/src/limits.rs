@@ -8,3 +8,5 @@ pub const MAX_INPUT_BYTES: usize = 256 * 1024;
 pub const MAX_INPUT_TOKENS: usize = 16 * 1024;
 /// Most bytes of one message, in either direction.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// Most bytes of one file or picture. A model's own limit may be lower.
+pub const MAX_BLOB_BYTES: usize = 16 * 1024 * 1024;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::limits::MAX_MESSAGE_BYTES;
 
 const MAGIC: &[u8; 3] = b"BRM";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{EmbedReply, EmbedRequest};
+    use crate::{InferReply, InferRequest};
 
     #[test]
     fn other_bytes_are_named() {
@@ -66,7 +66,7 @@ mod tests {
         check(b"", MessageError::Foreign);
         check(b"{}", MessageError::Foreign);
         check(b"BRM\x09", MessageError::Version(9));
-        check(b"BRM\x02\x05a", MessageError::Malformed);
+        check(b"BRM\x03\x05a", MessageError::Malformed);
         let mut longer = encode(&vec![1u8]);
         longer.push(0);
         check(&longer, MessageError::Malformed);
@@ -75,10 +75,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_decoder_panic(mut bytes: Vec<u8>) {
-            let _ = decode::<EmbedRequest>(&bytes);
-            bytes.splice(0..0, *b"BRM\x02");
-            let _ = decode::<EmbedRequest>(&bytes);
-            let _ = decode::<EmbedReply>(&bytes);
+            let _ = decode::<InferRequest>(&bytes);
+            bytes.splice(0..0, *b"BRM\x03");
+            let _ = decode::<InferRequest>(&bytes);
+            let _ = decode::<InferReply>(&bytes);
         }
     }
 }

@@ -161,7 +161,7 @@ impl TaskMembers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::embed_parameters;
+    use crate::key::task_parameters;
 
     #[test]
     fn all_that_shapes_another_services_answer_makes_its_key() {
@@ -207,16 +207,13 @@ mod tests {
         };
         check(
             r#"{"model": "m", "input": ["a"], "user": "u", "encoding_format": "base64"}"#,
-            embed_parameters(false),
+            task_parameters(false),
         );
         check(
             r#"{"input": "a", "truncate": false}"#,
-            embed_parameters(false),
+            task_parameters(false),
         );
-        check(
-            r#"{"truncate": true, "input": "a"}"#,
-            embed_parameters(true),
-        );
+        check(r#"{"truncate": true, "input": "a"}"#, task_parameters(true));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::{Key, RequestControl, UnixSeconds};
-use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, Fault};
+use brink_protocol::{Catalog, Fault, InferAnswer, InferRequest};
 
 use crate::destination::Destination;
 use crate::embeddings::{
@@ -292,7 +292,7 @@ impl Pending {
 
 impl Missing {
     /// The one upstream call for everything that is missing.
-    pub fn upstream_call(&self, request_id: &str, timeout: Duration) -> EmbedRequest {
+    pub fn upstream_call(&self, request_id: &str, timeout: Duration) -> InferRequest {
         self.resolved.upstream_call(request_id, timeout)
     }
 
@@ -300,7 +300,7 @@ impl Missing {
     ///
     /// # Errors
     /// 502 when the host's answer does not fit the call.
-    pub fn complete(self, upstream: EmbedAnswer, clock: &impl Clock) -> Result<Answer, ApiError> {
+    pub fn complete(self, upstream: InferAnswer, clock: &impl Clock) -> Result<Answer, ApiError> {
         let mut timing = self.timing;
         timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
         self.resolved.complete(Some(upstream), timing, clock.now())

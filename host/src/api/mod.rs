@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
-use brink_protocol::{CATALOG_PATH, EMBED_PATH, EmbedReply, Fault, FaultCode, MEDIA_TYPE, message};
+use brink_protocol::{CATALOG_PATH, Fault, FaultCode, INFER_PATH, InferReply, MEDIA_TYPE, message};
 use serde::Serialize;
 
 use crate::service::InferService;
@@ -20,7 +20,7 @@ use crate::service::InferService;
 pub fn router(service: InferService) -> Router {
     Router::new()
         .route(CATALOG_PATH, get(catalog))
-        .route(EMBED_PATH, post(embed))
+        .route(INFER_PATH, post(infer))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .with_state(service)
 }
@@ -30,8 +30,8 @@ async fn catalog(State(service): State<InferService>) -> Response {
     respond(StatusCode::OK, &service.catalog())
 }
 
-/// `POST /brink/v1/embed`: the vectors of a call's inputs.
-async fn embed(
+/// `POST /brink/v1/infer`: the results of a call's inputs.
+async fn infer(
     State(service): State<InferService>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -40,8 +40,8 @@ async fn embed(
         // The body is too large, too slow or cut off; the rejection knows the status.
         Err(rejection) => return refuse(rejection.status(), bad_request(rejection.body_text())),
     };
-    let reply: EmbedReply = match message::decode(&body) {
-        Ok(request) => service.embed(request).await,
+    let reply: InferReply = match message::decode(&body) {
+        Ok(request) => service.infer(request).await,
         Err(error) => Err(bad_request(error.to_string())),
     };
     match reply {
@@ -65,7 +65,7 @@ fn bad_request(message: String) -> Fault {
 fn refuse(status: StatusCode, fault: Fault) -> Response {
     // The header has whole seconds (RFC 9110 §10.2.3): rounded up, nobody comes back too early.
     let seconds = fault.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000));
-    let mut response = respond(status, &EmbedReply::Err(fault));
+    let mut response = respond(status, &InferReply::Err(fault));
     if let Some(seconds) = seconds {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -29,12 +29,12 @@ async fn send(
 
 type Response<T> = axum::http::Response<T>;
 
-async fn embed(body: Vec<u8>) -> (Response<()>, EmbedReply) {
+async fn embed(body: Vec<u8>) -> (Response<()>, InferReply) {
     let harness = Harness::new(Options::default());
     let (response, body) = send(
         router(harness.service.clone()),
         Method::POST,
-        EMBED_PATH,
+        INFER_PATH,
         body,
     )
     .await;
@@ -61,13 +61,13 @@ async fn catalogue_lists_the_models() {
 async fn answers_and_faults_have_their_statuses() {
     let (response, reply) = embed(message::encode(&request(["w1"]))).await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(reply.expect("an answer").items[0].vector, vector("w1"));
+    assert_eq!(reply.expect("an answer").items[0].output, vector("w1"));
 
     let (response, reply) = embed(b"no message".to_vec()).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(reply.expect_err("a fault").code, FaultCode::BadRequest);
 
-    let other = brink_protocol::EmbedRequest {
+    let other = brink_protocol::InferRequest {
         model: "other".to_owned(),
         ..request(["w1"])
     };

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::metrics::Run;
 use super::pool::{BatchError, Inferred, Job, Shared, State};
 use super::queue::Taken;
-use crate::inference::{Backend, BackendError, Vector};
+use crate::inference::{Backend, BackendError, Output, Payload};
 
 /// Starts a thread that serves until the pool is closed and empty.
 pub(super) fn start(
@@ -177,10 +177,10 @@ impl Driver {
         };
     }
 
-    fn run_once(&mut self, jobs: &[Job]) -> Result<(Vec<Vector>, Duration), BackendError> {
-        let ids: Vec<&[u32]> = jobs.iter().map(|job| job.ids.as_slice()).collect();
+    fn run_once(&mut self, jobs: &[Job]) -> Result<(Vec<Output>, Duration), BackendError> {
+        let payloads: Vec<&Payload> = jobs.iter().map(|job| &job.payload).collect();
         let started = Instant::now();
-        let vectors = self.guarded(|backend| backend.run(&ids))?;
+        let vectors = self.guarded(|backend| backend.run(&payloads))?;
         let took = started.elapsed();
         if vectors.len() != jobs.len() {
             return Err(BackendError::Shape {
@@ -201,11 +201,12 @@ impl Driver {
             .unwrap_or_else(|panic| Err(BackendError::Panicked(panic_message(&*panic).into())))
     }
 
-    fn deliver(&self, jobs: Vec<Job>, vectors: Vec<Vector>, timing: Timing) {
+    fn deliver(&self, jobs: Vec<Job>, vectors: Vec<Output>, timing: Timing) {
         let run = Run {
             items: jobs.len(),
-            real_tokens: jobs.iter().map(|job| job.ids.len()).sum(),
-            padded_tokens: jobs.len() * jobs.iter().map(|job| job.ids.len()).max().unwrap_or(0),
+            real_tokens: jobs.iter().map(|job| job.payload.size()).sum(),
+            padded_tokens: jobs.len()
+                * jobs.iter().map(|job| job.payload.size()).max().unwrap_or(0),
             took: timing.took,
         };
         self.shared.metrics.ran(run);
@@ -213,8 +214,8 @@ impl Driver {
         let cost = run.took / u32::try_from(run.items).unwrap_or(u32::MAX);
         for (job, vector) in jobs.into_iter().zip(vectors) {
             let inferred = Inferred {
-                vector,
-                tokens: u32::try_from(job.ids.len()).unwrap_or(u32::MAX),
+                output: vector,
+                size: u32::try_from(job.payload.size()).unwrap_or(u32::MAX),
                 cost,
                 started: timing.taken,
                 ran: timing.took,

@@ -11,7 +11,7 @@ use super::config::BatchLimits;
 use super::driver;
 use super::metrics::ModelMetrics;
 use super::queue::{Queue, Ticket};
-use crate::inference::{Backend, BackendError, Vector};
+use crate::inference::{Backend, BackendError, Output, Payload};
 
 mod pace;
 
@@ -24,9 +24,9 @@ const BROKEN_AFTER: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inferred {
     /// The result.
-    pub vector: Vector,
-    /// Tokens that the model read.
-    pub tokens: u32,
+    pub output: Output,
+    /// What the model read, in the units of [`Payload::size`].
+    pub size: u32,
     /// The item's share of the run, by padded tokens: all items of a run are padded alike.
     pub cost: Duration,
     /// When the item left the queue.
@@ -103,7 +103,7 @@ pub(super) struct State {
 /// An item on its way. Dropping it tells the waiting task that the session is lost.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) ids: Vec<u32>,
+    pub(super) payload: Payload,
     pub(super) arrived: Instant,
     pub(super) reply: oneshot::Sender<Result<Inferred, BatchError>>,
 }
@@ -133,7 +133,7 @@ impl BatchPool {
     /// Queues the items of a call, all or none.
     pub fn submit(
         &self,
-        items: Vec<Vec<u32>>,
+        items: Vec<Payload>,
         now: Instant,
         deadline: Instant,
     ) -> Result<Vec<Pending>, BatchError> {
@@ -141,7 +141,7 @@ impl BatchPool {
         if state.closed {
             return Err(BatchError::Draining);
         }
-        let tokens = items.iter().map(Vec::len).sum();
+        let tokens = items.iter().map(Payload::size).sum();
         if !state.queue.has_room(items.len(), tokens) {
             return Err(BatchError::QueueFull {
                 waiting: state.queue.len(),
@@ -150,7 +150,7 @@ impl BatchPool {
         }
         let pending = items
             .into_iter()
-            .map(|ids| self.push(&mut state, ids, now, deadline));
+            .map(|payload| self.push(&mut state, payload, now, deadline));
         let pending = pending.collect();
         self.shared.publish(&state);
         drop(state);
@@ -158,11 +158,17 @@ impl BatchPool {
         Ok(pending)
     }
 
-    fn push(&self, state: &mut State, ids: Vec<u32>, now: Instant, deadline: Instant) -> Pending {
+    fn push(
+        &self,
+        state: &mut State,
+        payload: Payload,
+        now: Instant,
+        deadline: Instant,
+    ) -> Pending {
         let (reply, receiver) = oneshot::channel();
-        let tokens = ids.len();
+        let tokens = payload.size();
         let job = Job {
-            ids,
+            payload,
             arrived: now,
             reply,
         };

@@ -1,18 +1,53 @@
-//! What the scheduler knows about a model: token ids in, vectors out.
+//! What the scheduler knows about a model: payloads in, outputs out.
 
 use std::sync::Arc;
 
+use brink_protocol::tensor::Tensor;
 use bytes::Bytes;
 
-/// One result: `f32`, little-endian. Each has its own allocation, so that keeping one of a batch
-/// does not keep the batch.
-pub type Vector = Bytes;
+/// One result, as [`InferredItem::output`](brink_protocol::InferredItem) describes it. Each has its own
+/// allocation, so that keeping one of a batch does not keep the batch.
+pub type Output = Bytes;
+
+/// An item as a session reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Token ids, special tokens included. A batch is padded to its longest.
+    Tokens(Vec<u32>),
+    /// A picture of the model's size: rows of red, green and blue.
+    Pixels(Bytes),
+    /// A tensor for each of the model's inputs, in their order, without the dimension of the batch.
+    Tensors(Vec<Tensor>),
+}
+
+impl Payload {
+    /// What the item costs beside others of its model: the padding of a batch is counted in this.
+    /// Tokens; elements of tensors; one for a picture, because all of a model are alike.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Tokens(ids) => ids.len(),
+            Self::Pixels(_) => 1,
+            Self::Tensors(tensors) => {
+                let elements = tensors.iter().map(|tensor| tensor.elements().unwrap_or(0));
+                elements.sum::<usize>().max(1)
+            }
+        }
+    }
+
+    /// The token ids, for a model that reads those.
+    pub(super) fn tokens(&self) -> Result<&[u32], BackendError> {
+        match self {
+            Self::Tokens(ids) => Ok(ids),
+            Self::Pixels(_) | Self::Tensors(_) => Err(BackendError::Payload),
+        }
+    }
+}
 
 /// A model that can run a batch. Owned by one thread, because a run needs the session alone.
 pub trait Backend: Send {
-    /// The vectors of a batch, in its order. An error concerns the batch as a whole: which item
+    /// The outputs of a batch, in its order. An error concerns the batch as a whole: which item
     /// was to blame is found by splitting it.
-    fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vector>, BackendError>;
+    fn run(&mut self, batch: &[&Payload]) -> Result<Vec<Output>, BackendError>;
 
     /// Gives memory of past runs back. Called after some idle time, never between busy batches.
     fn shrink(&mut self) -> Result<(), BackendError>;
@@ -32,6 +67,9 @@ pub enum BackendError {
         /// What came out.
         actual: usize,
     },
+    /// The payload is of a kind that this model does not read: a defect of ours.
+    #[error("the model does not read this kind of input")]
+    Payload,
     /// A vector with NaN or infinity compares with nothing and must not be kept.
     #[error("the model gave a vector with numbers that are not finite")]
     NotFinite,
@@ -46,6 +84,7 @@ impl BackendError {
         match self {
             Self::Runtime(_) => "runtime",
             Self::Shape { .. } => "shape",
+            Self::Payload => "payload",
             Self::NotFinite => "not-finite",
             Self::Panicked(_) => "panic",
         }

@@ -18,7 +18,7 @@ mod runtime;
 mod session;
 mod tokenize;
 
-pub use backend::{Backend, BackendError, Vector};
+pub use backend::{Backend, BackendError, Output, Payload};
 pub use config::{InferenceConfig, InferenceConfigError};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
 pub use model::{Manifest, ModelError, ModelFiles};

@@ -5,8 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use brink_cache::ModelDigest;
-use brink_cache::key::Task;
-use brink_protocol::ModelInfo;
+use brink_protocol::{ModelInfo, ModelKind, TextLimits};
 
 mod manifest;
 
@@ -77,11 +76,15 @@ impl ModelFiles {
     pub fn info(&self) -> ModelInfo {
         ModelInfo {
             name: self.manifest.name.clone(),
+            version: "1".to_owned(),
             digest: self.digest,
-            task: self.manifest.task,
-            dimensions: self.manifest.dimensions,
-            max_tokens: self.manifest.max_tokens,
-            vocabulary: self.manifest.vocabulary,
+            kind: ModelKind::Embed {
+                text: TextLimits {
+                    max_tokens: self.manifest.max_tokens,
+                    vocabulary: self.manifest.vocabulary,
+                },
+                dimensions: self.manifest.dimensions,
+            },
             created: self.manifest.created,
             owned_by: self.manifest.owned_by.clone(),
         }
@@ -94,9 +97,7 @@ impl ModelFiles {
 fn digest(manifest: &Manifest, files: [&Path; 2]) -> Result<ModelDigest, ModelError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(DIGEST_SCHEMA);
-    hasher.update(match manifest.task {
-        Task::Embed => b"embed",
-    });
+    hasher.update(manifest.task.name().as_bytes());
     for setting in [
         manifest.dimensions,
         manifest.max_tokens,

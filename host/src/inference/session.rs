@@ -8,7 +8,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue};
 use ort::value::TensorRef;
 
-use super::backend::{Backend, BackendError, Vector};
+use super::backend::{Backend, BackendError, Output, Payload};
 use super::config::InferenceConfig;
 use super::device::Device;
 use super::memory;
@@ -73,14 +73,14 @@ impl Session {
 
     /// Makes a first run: it allocates, and shows that the model gives what its folder says.
     pub(super) fn warm_up(&mut self) -> Result<(), BackendError> {
-        self.run(&[&WARM_UP]).map(drop)
+        self.run_with(&[&WARM_UP], None).map(drop)
     }
 
     fn run_with(
         &mut self,
         batch: &[&[u32]],
         options: Option<&RunOptions<NoSelectedOutputs>>,
-    ) -> Result<Vec<Vector>, BackendError> {
+    ) -> Result<Vec<Output>, BackendError> {
         let expected = batch.len() * self.dimensions;
         let shape = self.buffers.fill(batch);
         let inputs = self
@@ -109,8 +109,9 @@ impl Session {
 }
 
 impl Backend for Session {
-    fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vector>, BackendError> {
-        self.run_with(batch, None)
+    fn run(&mut self, batch: &[&Payload]) -> Result<Vec<Output>, BackendError> {
+        let ids: Result<Vec<&[u32]>, _> = batch.iter().map(|payload| payload.tokens()).collect();
+        self.run_with(&ids?, None)
     }
 
     /// The arena is shrunk at the end of a run, so a small one is made for that. What requests left
@@ -154,7 +155,7 @@ fn runtime_error<R: Send + Sync + 'static>(error: ort::Error<R>) -> BackendError
     BackendError::Runtime(Arc::new(error))
 }
 
-fn vector(numbers: &[f32]) -> Result<Vector, BackendError> {
+fn vector(numbers: &[f32]) -> Result<Output, BackendError> {
     if !numbers.iter().all(|number| number.is_finite()) {
         return Err(BackendError::NotFinite);
     }

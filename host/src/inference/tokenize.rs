@@ -140,7 +140,9 @@ impl Tokenizer {
         let ids = match input {
             ItemBytes::Text(text) => self.encode_text(text)?,
             ItemBytes::Tokens(ids) => self.complete(ids)?,
-            ItemBytes::LongText(_) => return Err(InputError::OnlyNamed),
+            ItemBytes::LongText(_) | ItemBytes::Blob(_) | ItemBytes::Tensors(_) => {
+                return Err(InputError::OnlyNamed);
+            }
         };
         self.limit(ids, truncate)
     }
@@ -255,7 +257,7 @@ mod tests {
         let tokenizer = tokenizer(4).expect("a tokenizer");
         for input in [ItemBytes::Text("a b c"), ItemBytes::Tokens(&[4, 5, 6])] {
             assert_eq!(
-                tokenizer.encode(input, false),
+                tokenizer.encode(input.clone(), false),
                 Err(InputError::TooLong {
                     tokens: 5,
                     max_tokens: 4

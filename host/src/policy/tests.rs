@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
+use brink_cache::key::{ItemBytes, PrefixParts, Task, task_parameters};
 use brink_cache::{KeyPrefix, ModelDigest, Scope};
 use tempfile::TempDir;
 
@@ -100,7 +100,7 @@ fn explanation_shows_rule_key_and_lifetimes() {
         model: "m",
         digest: &ModelDigest([7; 32]),
         task: Task::Embed,
-        parameters: embed_parameters(true),
+        parameters: task_parameters(true),
     });
     let text = prefix.key(ItemBytes::Text("the cat"));
     let tokens = prefix.key(ItemBytes::Tokens(&[1, 2]));

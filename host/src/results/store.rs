@@ -15,7 +15,7 @@ const OVERHEAD: usize = 320;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResult {
     /// `f32`, little-endian.
-    pub vector: Bytes,
+    pub output: Bytes,
     /// Tokens that the model read.
     pub tokens: u32,
     /// What computing it cost, in microseconds.
@@ -33,7 +33,7 @@ impl ResultStore {
             .name("results")
             .max_capacity(max_bytes)
             .weigher(|_, result: &StoredResult| {
-                u32::try_from(result.vector.len() + OVERHEAD).unwrap_or(u32::MAX)
+                u32::try_from(result.output.len() + OVERHEAD).unwrap_or(u32::MAX)
             })
             .build();
         Self(cache)
@@ -78,7 +78,7 @@ mod tests {
         let store = ResultStore::new(100_000);
         for number in 0..1_000 {
             let result = StoredResult {
-                vector: Bytes::from(vec![0; 1_536]),
+                output: Bytes::from(vec![0; 1_536]),
                 tokens: 1,
                 cost_us: 1,
             };
@@ -93,7 +93,7 @@ mod tests {
     fn store_of_no_bytes_keeps_nothing() {
         let store = ResultStore::new(0);
         let result = StoredResult {
-            vector: Bytes::from_static(b"1234"),
+            output: Bytes::from_static(b"1234"),
             tokens: 1,
             cost_us: 1,
         };

@@ -26,7 +26,7 @@ pub(super) enum Route {
     Embeddings,
     Models,
     Model,
-    HostEmbed,
+    HostInfer,
     HostCatalog,
     Other,
 }
@@ -36,7 +36,7 @@ impl Route {
         Self::Embeddings,
         Self::Models,
         Self::Model,
-        Self::HostEmbed,
+        Self::HostInfer,
         Self::HostCatalog,
         Self::Other,
     ];
@@ -46,7 +46,7 @@ impl Route {
             "/v1/embeddings" => Self::Embeddings,
             "/v1/models" => Self::Models,
             _ if path.starts_with("/v1/models/") => Self::Model,
-            brink_protocol::EMBED_PATH => Self::HostEmbed,
+            brink_protocol::INFER_PATH => Self::HostInfer,
             brink_protocol::CATALOG_PATH => Self::HostCatalog,
             _ => Self::Other,
         }
@@ -57,7 +57,7 @@ impl Route {
             Self::Embeddings => "/v1/embeddings",
             Self::Models => "/v1/models",
             Self::Model => "/v1/models/{id}",
-            Self::HostEmbed => brink_protocol::EMBED_PATH,
+            Self::HostInfer => brink_protocol::INFER_PATH,
             Self::HostCatalog => brink_protocol::CATALOG_PATH,
             Self::Other => "other",
         }

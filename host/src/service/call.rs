@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::Outcome;
-use brink_protocol::{EmbedAnswer, EmbedReply, EmbedRequest, EmbeddedItem, Fault, Input, Timings};
+use brink_protocol::{Fault, InferAnswer, InferReply, InferRequest, InferredItem, Input, Timings};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ use crate::results::store::StoredResult;
 pub(super) struct Call {
     pub(super) service: Arc<Inner>,
     pub(super) model: Arc<Model>,
-    pub(super) request: EmbedRequest,
+    pub(super) request: InferRequest,
     pub(super) plan: Plan,
     pub(super) arrived: Instant,
     pub(super) deadline: Instant,
@@ -45,7 +45,7 @@ impl Call {
     pub(super) fn new(
         service: Arc<Inner>,
         model: Arc<Model>,
-        request: EmbedRequest,
+        request: InferRequest,
         arrived: Instant,
     ) -> Self {
         let timeout = Duration::from_millis(request.timeout_ms.into());
@@ -78,7 +78,7 @@ impl Call {
     }
 
     /// All results, or the fault of the first input that failed.
-    pub(super) async fn answer(self: Arc<Self>) -> EmbedReply {
+    pub(super) async fn answer(self: Arc<Self>) -> InferReply {
         let mut results = self.look_up();
         let missing = (0..results.len())
             .filter(|index| results[*index].is_none())
@@ -174,13 +174,13 @@ impl Call {
             .into_fault(item.filter(|_| !error.is_the_leaders_alone())))
     }
 
-    fn assemble(&self, results: Vec<Option<Resolved>>) -> EmbedAnswer {
+    fn assemble(&self, results: Vec<Option<Resolved>>) -> InferAnswer {
         let results: Vec<Resolved> = results
             .into_iter()
             .map(|result| result.expect("an input without a result is an error above"))
             .collect();
         let slots = self.plan.slots.iter().enumerate();
-        let items: Vec<EmbeddedItem> = slots
+        let items: Vec<InferredItem> = slots
             .map(|(input, slot)| {
                 let is_first = self.plan.distinct[*slot].input == input;
                 results[*slot].item(is_first)
@@ -198,7 +198,7 @@ impl Call {
             inference_us: longest(|timings| timings.inference_us),
         };
         self.log(items.len(), timings);
-        EmbedAnswer {
+        InferAnswer {
             items,
             timings,
             model_time: None,
@@ -227,14 +227,14 @@ impl Resolved {
     }
 
     /// The answer for one input; a repetition in the same call was collapsed onto the first.
-    fn item(&self, is_first: bool) -> EmbeddedItem {
+    fn item(&self, is_first: bool) -> InferredItem {
         let outcome = match self.outcome {
             Outcome::Hit => Outcome::Hit,
             outcome if is_first => outcome,
             _ => Outcome::Collapsed,
         };
-        EmbeddedItem {
-            vector: self.result.vector.clone(),
+        InferredItem {
+            output: self.result.output.clone(),
             tokens: self.result.tokens,
             cost_us: self.result.cost_us,
             outcome,

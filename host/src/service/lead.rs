@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::call::Call;
 use super::error::InferError;
 use crate::batch::{Inferred, Pending};
-use crate::inference::InputError;
+use crate::inference::{InputError, Payload};
 use crate::results::collapse::Obligation;
 use crate::results::store::StoredResult;
 
@@ -82,7 +82,7 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
 
 /// The ids of every input, or `None` if one of them was refused: the call fails then, and the
 /// others are not worth a model run to anybody but their followers, who get the duty.
-async fn tokenise(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Vec<u32>>)> {
+async fn tokenise(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Payload>)> {
     let bytes: usize = led
         .iter()
         .map(|led| text_bytes(call.input(led.distinct)))
@@ -115,14 +115,15 @@ async fn tokenise(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Vec<
 fn text_bytes(input: &Input) -> usize {
     match input {
         Input::Text(text) => text.len(),
-        Input::Tokens(_) | Input::LongText(_) => 0,
+        Input::Tokens(_) | Input::LongText(_) | Input::Blob(_) | Input::Tensors(_) => 0,
     }
 }
 
-fn encode_all(call: &Call, led: &[Led]) -> Vec<Result<Vec<u32>, InputError>> {
+fn encode_all(call: &Call, led: &[Led]) -> Vec<Result<Payload, InputError>> {
     let encode = |led: &Led| {
         let input = call.input(led.distinct).bytes();
-        call.model.tokenizer.encode(input, call.request.truncate)
+        let ids = call.model.tokenizer.encode(input, call.request.truncate);
+        ids.map(Payload::Tokens)
     };
     led.iter().map(encode).collect()
 }
@@ -158,8 +159,8 @@ async fn finish(call: &Call, led: Led, mut pending: Pending) {
 fn keep(call: &Call, led: &Led, inferred: Inferred) -> Computed {
     call.charge(inferred.cost);
     let result = StoredResult {
-        vector: inferred.vector,
-        tokens: inferred.tokens,
+        output: inferred.output,
+        tokens: inferred.size,
         cost_us: micros(inferred.cost),
     };
     if call.request.store {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use brink_cache::Key;
-use brink_protocol::EmbedRequest;
+use brink_protocol::InferRequest;
 
 /// A call's distinct inputs, and which of them each input is.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Distinct {
 
 impl Plan {
     /// Derives the keys, the same as the edge's.
-    pub(super) fn new(request: &EmbedRequest) -> Self {
+    pub(super) fn new(request: &InferRequest) -> Self {
         let prefix = request.key_prefix();
         let mut known = HashMap::with_capacity(request.inputs.len());
         let mut distinct = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use brink_cache::{Outcome, OutcomeCounts};
-use brink_protocol::{EmbedAnswer, Input};
+use brink_protocol::{InferAnswer, Input};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,30 +18,30 @@ fn gated() -> Options {
     }
 }
 
-fn outcomes(answer: &EmbedAnswer) -> OutcomeCounts {
+fn outcomes(answer: &InferAnswer) -> OutcomeCounts {
     answer.items.iter().map(|item| item.outcome).collect()
 }
 
-fn assert_in_order(answer: &EmbedAnswer, texts: &[String]) {
+fn assert_in_order(answer: &InferAnswer, texts: &[String]) {
     assert_eq!(answer.items.len(), texts.len());
     for (item, text) in answer.items.iter().zip(texts) {
-        assert_eq!(item.vector, vector(text), "{text}");
+        assert_eq!(item.output, vector(text), "{text}");
         assert_eq!(item.tokens as usize, text.split(' ').count() + 2);
     }
 }
 
-async fn embed(harness: &Harness, request: EmbedRequest) -> EmbedAnswer {
-    harness.service.embed(request).await.expect("an answer")
+async fn embed(harness: &Harness, request: InferRequest) -> InferAnswer {
+    harness.service.infer(request).await.expect("an answer")
 }
 
-async fn refuse(harness: &Harness, request: EmbedRequest) -> Fault {
-    harness.service.embed(request).await.expect_err("a fault")
+async fn refuse(harness: &Harness, request: InferRequest) -> Fault {
+    harness.service.infer(request).await.expect_err("a fault")
 }
 
 /// Starts a call in a task of its own.
-fn call(harness: &Harness, request: EmbedRequest) -> tokio::task::JoinHandle<EmbedReply> {
+fn call(harness: &Harness, request: InferRequest) -> tokio::task::JoinHandle<InferReply> {
     let service = harness.service.clone();
-    tokio::spawn(async move { service.embed(request).await })
+    tokio::spawn(async move { service.infer(request).await })
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn deadline_of_the_leader_is_not_the_followers() {
     let mut harness = Harness::new(gated());
     let blocker = call(&harness, request(["w0"]));
     harness.until_computed(1).await;
-    let hurried = EmbedRequest {
+    let hurried = InferRequest {
         timeout_ms: 20,
         ..request(["w1"])
     };
@@ -184,7 +184,7 @@ async fn refused_input_is_named_and_nothing_of_its_call_is_run() {
     assert_eq!(refuse(&harness, request([""])).await.item, Some(0));
     assert_eq!(harness.computed_items(), 0);
 
-    let cut = EmbedRequest {
+    let cut = InferRequest {
         truncate: true,
         ..request([long.trim()])
     };
@@ -228,14 +228,14 @@ async fn full_queue_refuses_with_a_time_to_come_back() {
 #[tokio::test]
 async fn models_are_checked_by_name_and_digest() {
     let harness = Harness::new(Options::default());
-    let other = EmbedRequest {
+    let other = InferRequest {
         model: "x".repeat(1_000),
         ..request(["w1"])
     };
     let fault = refuse(&harness, other).await;
     assert_eq!(fault.code, FaultCode::UnknownModel);
     assert!(fault.message.contains(MODEL) && fault.message.len() < 100);
-    let changed = EmbedRequest {
+    let changed = InferRequest {
         digest: brink_cache::ModelDigest([8; 32]),
         ..request(["w1"])
     };
@@ -287,7 +287,7 @@ proptest! {
             let mut computed = 0;
             for (words, look_up, store) in calls {
                 let texts: Vec<String> = words.iter().map(|word| format!("w{word}")).collect();
-                let request = EmbedRequest { look_up, store, ..request(&texts) };
+                let request = InferRequest { look_up, store, ..request(&texts) };
                 let answer = embed(&harness, request).await;
                 assert_in_order(&answer, &texts);
                 let distinct: HashSet<_> = words.into_iter().collect();
@@ -304,7 +304,7 @@ proptest! {
 #[tokio::test]
 async fn tenant_with_as_many_calls_as_it_may_have_is_refused_alone() {
     let mut harness = Harness::new(gated());
-    let of = |tenant: &str, text: &str| EmbedRequest {
+    let of = |tenant: &str, text: &str| InferRequest {
         share: Some(brink_protocol::TenantShare {
             tenant: tenant.to_owned(),
             max_concurrent: std::num::NonZeroU32::new(1),

@@ -10,12 +10,13 @@ use std::time::Duration;
 use brink_cache::Scope;
 use brink_host::batch::{BatchConfig, BatchMetrics};
 use brink_host::inference::{
-    Backend, Device, DeviceChoice, InferenceConfig, ModelFiles, Runtime, TokenLimits, Tokenizer,
-    open_sessions,
+    Backend, Device, DeviceChoice, InferenceConfig, ModelFiles, Payload, Runtime, TokenLimits,
+    Tokenizer, open_sessions,
 };
 use brink_host::results::{CacheItems, ResultsConfig};
 use brink_host::service::{InferService, Model, ServiceConfig};
-use brink_protocol::{EmbedAnswer, EmbedReply, EmbedRequest, FaultCode, Input};
+use brink_protocol::infer::DEFAULT_URGENCY;
+use brink_protocol::{FaultCode, InferAnswer, InferReply, InferRequest, Input};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -59,13 +60,16 @@ static SERVICE: LazyLock<InferService> = LazyLock::new(|| {
 });
 
 /// A call that asks the model, whatever is stored.
-fn request(inputs: Vec<Input>, truncate: bool) -> EmbedRequest {
+fn request(inputs: Vec<Input>, truncate: bool) -> InferRequest {
     let model = &SERVICE.catalog().models[0];
-    EmbedRequest {
+    InferRequest {
         request_id: "test".to_owned(),
         scope: Scope::Public,
+        tenant: "default".to_owned(),
+        urgency: DEFAULT_URGENCY,
         model: model.name.clone(),
         digest: model.digest,
+        task: model.task(),
         truncate,
         look_up: false,
         store: false,
@@ -82,16 +86,16 @@ fn texts<S: AsRef<str>>(texts: &[S]) -> Vec<Input> {
         .collect()
 }
 
-async fn try_embed(inputs: Vec<Input>, truncate: bool) -> EmbedReply {
-    SERVICE.embed(request(inputs, truncate)).await
+async fn try_embed(inputs: Vec<Input>, truncate: bool) -> InferReply {
+    SERVICE.infer(request(inputs, truncate)).await
 }
 
-async fn embed(inputs: Vec<Input>) -> EmbedAnswer {
+async fn embed(inputs: Vec<Input>) -> InferAnswer {
     try_embed(inputs, false).await.expect("an answer")
 }
 
-fn numbers(answer: &EmbedAnswer, index: usize) -> Vec<f64> {
-    let bytes = answer.items[index].vector.chunks_exact(4);
+fn numbers(answer: &InferAnswer, index: usize) -> Vec<f64> {
+    let bytes = answer.items[index].output.chunks_exact(4);
     let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
     bytes.map(|bytes| f64::from(number(bytes))).collect()
 }
@@ -189,7 +193,8 @@ fn session_that_gave_memory_back_goes_on() {
     };
     let mut opened = open_sessions(&runtime, &files, &config).expect("a session");
     let session = &mut opened.sessions[0];
-    let batch = [[101u32, 4937, 102].as_slice(); 64];
+    let item = Payload::Tokens(vec![101, 4937, 102]);
+    let batch = [&item; 64];
     let before = session.run(&batch).expect("vectors");
     session.shrink().expect("memory is given back");
     assert_eq!(session.run(&batch).expect("vectors"), before);

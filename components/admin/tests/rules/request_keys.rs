@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use brink_cache::key::Task;
 use brink_cache::purge::{STORE_KEY, Subject};
 use brink_cache::{Marks, ModelDigest, UnixSeconds};
 use brink_gateway::stored_keys::stored_keys;
-use brink_protocol::{Catalog, ModelInfo, catalog, message};
+use brink_protocol::{Catalog, ModelInfo, ModelKind, TextLimits, catalog, message};
 
 use crate::world::{Memory, Seen, ask, at_once};
 
@@ -14,11 +13,15 @@ fn models() -> Catalog {
     Catalog {
         models: vec![ModelInfo {
             name: "m".to_owned(),
+            version: "1".to_owned(),
             digest: ModelDigest([3; 32]),
-            task: Task::Embed,
-            dimensions: 2,
-            max_tokens: 8,
-            vocabulary: 100,
+            kind: ModelKind::Embed {
+                text: TextLimits {
+                    max_tokens: 8,
+                    vocabulary: 100,
+                },
+                dimensions: 2,
+            },
             created: 0,
             owned_by: "tests".to_owned(),
         }],

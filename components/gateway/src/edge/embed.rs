@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use brink_cache::Key;
-use brink_protocol::{EmbedAnswer, Fault, FaultCode};
+use brink_protocol::{Fault, FaultCode, InferAnswer};
 use spin_sdk::wasip3;
 
 use super::{Edge, SystemClock};
@@ -89,7 +89,7 @@ impl Edge {
         drop(under_way);
         let edge = self.clone();
         wasip3::spawn(async move {
-            match edge.fetch_embeddings(&refresh.call).await {
+            match edge.fetch_results(&refresh.call).await {
                 Ok(Ok(answer)) => match refresh.complete(&answer, SystemClock.now()) {
                     Ok(entries) => edge.store_all(entries).await,
                     Err(error) => eprintln!("a refresh failed: {}", error.message),
@@ -126,9 +126,9 @@ async fn compute(
     edge: &Rc<Edge>,
     missing: &Missing,
     id: &str,
-) -> Result<Option<EmbedAnswer>, ApiError> {
+) -> Result<Option<InferAnswer>, ApiError> {
     let call = missing.upstream_call(id, edge.settings.upstream_timeout);
-    match edge.fetch_embeddings(&call).await? {
+    match edge.fetch_results(&call).await? {
         Ok(answer) => Ok(Some(answer)),
         Err(Fault {
             code: FaultCode::ModelChanged,

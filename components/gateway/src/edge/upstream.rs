@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use brink_protocol::{
-    CATALOG_PATH, Catalog, EMBED_PATH, EmbedReply, EmbedRequest, MEDIA_TYPE, message,
+    CATALOG_PATH, Catalog, INFER_PATH, InferReply, InferRequest, MEDIA_TYPE, message,
 };
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -36,13 +36,10 @@ impl Edge {
     }
 
     /// Asks the host for what is missing.
-    pub(super) async fn fetch_embeddings(
-        &self,
-        call: &EmbedRequest,
-    ) -> Result<EmbedReply, ApiError> {
+    pub(super) async fn fetch_results(&self, call: &InferRequest) -> Result<InferReply, ApiError> {
         let body = message::encode(call).into();
         let timeout = self.settings.upstream_timeout + GRACE;
-        self.call(Method::POST, EMBED_PATH, body, timeout).await
+        self.call(Method::POST, INFER_PATH, body, timeout).await
     }
 
     async fn call<T: DeserializeOwned>(

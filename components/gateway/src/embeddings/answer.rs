@@ -5,7 +5,7 @@ use std::time::Duration;
 use brink_cache::entry::Content;
 use brink_cache::status::{CacheStatus, Forward};
 use brink_cache::{Entry, EntryMeta, Key, Lifetimes, OutcomeCounts, UnixSeconds};
-use brink_protocol::{EmbedAnswer, EmbeddedItem, Fault, Timings, message};
+use brink_protocol::{Fault, InferAnswer, InferredItem, Timings, message};
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -59,7 +59,7 @@ impl Resolved {
     /// 502 when the host's answer does not fit the call; nothing is stored then.
     pub(crate) fn complete(
         self,
-        upstream: Option<EmbedAnswer>,
+        upstream: Option<InferAnswer>,
         timing: Timing,
         now: UnixSeconds,
     ) -> Result<Answer, ApiError> {
@@ -121,12 +121,12 @@ impl Resolved {
 /// Puts the upstream results, one for each, at the places that lack one.
 fn fill(
     items: Vec<Result<Hit, Lack>>,
-    computed: Vec<EmbeddedItem>,
+    computed: Vec<InferredItem>,
     lifetimes: Lifetimes,
     now: UnixSeconds,
 ) -> Vec<Hit> {
     let mut computed = computed.into_iter().map(|item| Hit {
-        vector: item.vector,
+        vector: item.output,
         tokens: item.tokens,
         age: Duration::ZERO,
         created: now,
@@ -146,7 +146,7 @@ impl Plan {
     fn entries(
         &self,
         keys: &[Key],
-        computed: &[EmbeddedItem],
+        computed: &[InferredItem],
         now: UnixSeconds,
     ) -> Result<Vec<Stored>, ApiError> {
         if computed.len() != keys.len() {
@@ -156,7 +156,7 @@ impl Plan {
         let may_store = self.may_store();
         let mut store = Vec::new();
         for (key, item) in keys.iter().zip(computed) {
-            if !vector::is_valid(&item.vector, self.model.dimensions) {
+            if !vector::is_valid(&item.output, self.model.dimensions) {
                 return Err(ApiError::host_nonsense(
                     "a vector of the wrong size, or not finite",
                 ));
@@ -167,7 +167,7 @@ impl Plan {
                     tokens: item.tokens,
                     ..self.meta(self.ruling.lifetimes(), Content::EmbeddingF32, now)
                 };
-                store.extend(self.entry(*key, meta, item.vector.clone()));
+                store.extend(self.entry(*key, meta, item.output.clone()));
             }
         }
         Ok(store)
@@ -210,7 +210,7 @@ impl Refresh {
     ///
     /// # Errors
     /// 502 when the host's answer does not fit the call; nothing is stored then.
-    pub fn complete(self, answer: &EmbedAnswer, now: UnixSeconds) -> Result<Vec<Stored>, ApiError> {
+    pub fn complete(self, answer: &InferAnswer, now: UnixSeconds) -> Result<Vec<Stored>, ApiError> {
         self.plan.entries(&self.keys, &answer.items, now)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use brink_cache::Purged;
 use brink_cache::entry::Content;
 use brink_cache::freshness::{self, Decision};
-use brink_cache::key::embed_parameters;
+use brink_cache::key::{self, Task};
 use brink_cache::policy::{KeyFields, Normalise};
 use brink_cache::{Entry, Key, ModelDigest, Outcome, RequestControl, UnixSeconds};
 use brink_protocol::{Fault, Input, ModelInfo, message};
@@ -41,6 +41,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     pub(super) digest: ModelDigest,
+    pub(super) task: Task,
     pub(super) dimensions: u32,
 }
 
@@ -84,7 +85,8 @@ impl Plan {
             request,
             model: Bound {
                 digest: model.digest,
-                dimensions: model.dimensions,
+                task: model.task(),
+                dimensions: model.dimensions().unwrap_or_default(),
             },
             control,
             ruling,
@@ -318,7 +320,7 @@ fn normalise(request: &mut Request, ruling: &Ruling) -> Result<(), ApiError> {
 fn parameters(request: &Request, ruling: &Ruling) -> Result<Cow<'static, str>, ApiError> {
     let fields = ruling.storing().map(|storing| &storing.key_fields);
     let Some(fields @ KeyFields::Only(_)) = fields else {
-        return Ok(embed_parameters(request.truncate).into());
+        return Ok(key::task_parameters(request.truncate).into());
     };
     let mut body = Map::new();
     body.insert("truncate".to_owned(), Value::Bool(request.truncate));

@@ -19,6 +19,7 @@ struct Kept {
     scope: Scope,
     model: String,
     digest: ModelDigest,
+    task: Task,
     parameters: String,
     prefix: KeyPrefix,
 }
@@ -29,6 +30,7 @@ impl Prefixes {
         let mut kept = self.0.borrow_mut();
         let known = kept.iter().find(|kept| {
             kept.digest == model.digest
+                && kept.task == model.task()
                 && kept.parameters == parameters
                 && kept.model == model.name
                 && kept.scope == *scope
@@ -40,7 +42,7 @@ impl Prefixes {
             scope,
             model: &model.name,
             digest: &model.digest,
-            task: Task::Embed,
+            task: model.task(),
             parameters,
         });
         if kept.len() == MAX_KEPT {
@@ -50,6 +52,7 @@ impl Prefixes {
             scope: scope.clone(),
             model: model.name.clone(),
             digest: model.digest,
+            task: model.task(),
             parameters: parameters.to_owned(),
             prefix,
         });
@@ -60,17 +63,22 @@ impl Prefixes {
 #[cfg(test)]
 mod tests {
     use brink_cache::key::ItemBytes;
+    use brink_protocol::{ModelKind, TextLimits};
 
     use super::*;
 
     fn model(name: &str, digest: u8) -> ModelInfo {
         ModelInfo {
             name: name.to_owned(),
+            version: "1".to_owned(),
             digest: ModelDigest([digest; 32]),
-            task: Task::Embed,
-            dimensions: 4,
-            max_tokens: 8,
-            vocabulary: 100,
+            kind: ModelKind::Embed {
+                text: TextLimits {
+                    max_tokens: 8,
+                    vocabulary: 100,
+                },
+                dimensions: 4,
+            },
             created: 0,
             owned_by: String::new(),
         }

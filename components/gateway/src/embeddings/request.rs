@@ -2,7 +2,7 @@
 
 use brink_cache::Policy;
 use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS};
-use brink_protocol::{Input, ModelInfo};
+use brink_protocol::{Input, ModelInfo, ModelKind, TextLimits};
 use serde::Deserialize;
 
 use super::input::Inputs;
@@ -99,20 +99,32 @@ impl Request {
 
     /// Checks what depends on the model and is known without its tokenizer.
     pub fn check_against(&self, model: &ModelInfo) -> Result<(), ApiError> {
-        if let Some(wanted) = self.dimensions.filter(|wanted| *wanted > model.dimensions) {
+        let ModelKind::Embed { text, dimensions } = &model.kind else {
+            return Err(no_embeddings(model));
+        };
+        if let Some(wanted) = self.dimensions.filter(|wanted| wanted > dimensions) {
             let message = format!(
-                "dimensions is {wanted}; the model {} has {}, and fewer may be asked for",
-                model.name, model.dimensions
+                "dimensions is {wanted}; the model {} has {dimensions}, and fewer may be asked for",
+                model.name
             );
             return Err(ApiError::invalid("dimensions", message));
         }
         for (index, input) in self.inputs.iter().enumerate() {
             if let Input::Tokens(tokens) = input {
-                check_tokens(tokens, index, self.truncate, model)?;
+                check_tokens(tokens, index, self.truncate, (model, *text))?;
             }
         }
         Ok(())
     }
+}
+
+fn no_embeddings(model: &ModelInfo) -> ApiError {
+    let message = format!(
+        "the model {} makes no embeddings: its task is {}",
+        model.name,
+        model.task().name()
+    );
+    ApiError::invalid("model", message)
 }
 
 fn encoding_format(value: Option<&str>) -> Result<EncodingFormat, ApiError> {
@@ -170,24 +182,24 @@ fn check_tokens(
     tokens: &[u32],
     index: usize,
     truncate: bool,
-    model: &ModelInfo,
+    (model, limits): (&ModelInfo, TextLimits),
 ) -> Result<(), ApiError> {
-    let unknown = tokens.iter().position(|token| *token >= model.vocabulary);
+    let unknown = tokens.iter().position(|token| *token >= limits.vocabulary);
     if let Some(position) = unknown {
         let param = format!("input[{index}]");
         let message = format!(
             "{param} has the token id {} at position {position}; the ids of {} are below {}",
-            tokens[position], model.name, model.vocabulary
+            tokens[position], model.name, limits.vocabulary
         );
         return Err(ApiError::invalid(param, message));
     }
-    if !truncate && tokens.len() > model.max_tokens as usize {
+    if !truncate && tokens.len() > limits.max_tokens as usize {
         let param = format!("input[{index}]");
         let message = format!(
             "{param} has {} tokens; the model {} takes at most {}, special tokens included (\"truncate\": true cuts longer inputs)",
             tokens.len(),
             model.name,
-            model.max_tokens
+            limits.max_tokens
         );
         let mut error = ApiError::invalid(param, message);
         error.code = brink_protocol::FaultCode::InputTooLong.name();
@@ -237,7 +249,6 @@ fn unknown_member(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use brink_cache::ModelDigest;
-    use brink_cache::key::Task;
     use proptest::prelude::*;
 
     use super::*;
@@ -245,11 +256,15 @@ mod tests {
     fn model() -> ModelInfo {
         ModelInfo {
             name: "m".to_owned(),
+            version: "1".to_owned(),
             digest: ModelDigest([0; 32]),
-            task: Task::Embed,
-            dimensions: 4,
-            max_tokens: 8,
-            vocabulary: 100,
+            kind: ModelKind::Embed {
+                text: TextLimits {
+                    max_tokens: 8,
+                    vocabulary: 100,
+                },
+                dimensions: 4,
+            },
             created: 0,
             owned_by: "tests".to_owned(),
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use brink_cache::{Key, Outcome, OutcomeCounts, RequestControl, UnixSeconds};
-use brink_protocol::{EmbedRequest, Fault, Input};
+use brink_protocol::infer::DEFAULT_URGENCY;
+use brink_protocol::{Fault, InferRequest, Input};
 use bytes::Bytes;
 
 use super::answer::Stored;
@@ -102,21 +103,24 @@ impl Resolved {
     }
 
     /// The one upstream call for everything that is missing.
-    pub(crate) fn upstream_call(&self, request_id: &str, timeout: Duration) -> EmbedRequest {
+    pub(crate) fn upstream_call(&self, request_id: &str, timeout: Duration) -> InferRequest {
         let missing: Vec<_> = self.missing().map(|(_, distinct)| distinct).collect();
         self.call(&missing, request_id, timeout)
     }
 
-    fn call(&self, items: &[Distinct], request_id: &str, timeout: Duration) -> EmbedRequest {
+    fn call(&self, items: &[Distinct], request_id: &str, timeout: Duration) -> InferRequest {
         let plan = &self.plan;
         let inputs = items
             .iter()
             .map(|distinct| plan.request.inputs[distinct.first].clone());
-        EmbedRequest {
+        InferRequest {
             request_id: request_id.to_owned(),
             scope: plan.ruling.scope(),
+            tenant: plan.ruling.tenant().to_owned(),
+            urgency: DEFAULT_URGENCY,
             model: plan.request.model.clone(),
             digest: plan.model.digest,
+            task: plan.model.task,
             truncate: plan.request.truncate,
             look_up: plan.may_look_up() && !self.has_purged(),
             store: plan.may_store(),
@@ -196,7 +200,7 @@ impl Resolved {
 #[derive(Debug)]
 pub struct Refresh {
     /// The call to the host.
-    pub call: EmbedRequest,
+    pub call: InferRequest,
     /// The keys of its items, in order.
     pub(super) keys: Vec<Key>,
     pub(super) plan: Plan,

@@ -6,7 +6,7 @@ use brink_cache::{Entry, ModelDigest, Outcome, UnixSeconds};
 use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Known, Settled};
-use brink_protocol::{Catalog, EmbedAnswer, EmbeddedItem, Timings};
+use brink_protocol::{Catalog, InferAnswer, InferredItem, Timings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -160,13 +160,13 @@ fn host_that_answers_nonsense_stores_nothing() {
     let check = |items: Vec<Vec<u8>>| {
         let body = json!({"model": "m", "input": ["7", "8"]});
         let missing = missing(&body, &Fetched::Absent);
-        let item = |vector: Vec<u8>| EmbeddedItem {
-            vector: vector.into(),
+        let item = |vector: Vec<u8>| InferredItem {
+            output: vector.into(),
             tokens: 1,
             cost_us: 1,
             outcome: Outcome::Miss,
         };
-        let upstream = EmbedAnswer {
+        let upstream = InferAnswer {
             items: items.into_iter().map(item).collect(),
             timings: Timings::default(),
             model_time: None,

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brink_cache::key::Task;
 use brink_cache::{Key, ModelDigest, Outcome, Policy, UnixSeconds};
 use brink_gateway::embeddings::{Answer, Fetched, Prefixes, Stored};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
 use brink_gateway::in_force::{InForce, KnownMarks, Tenancy};
-use brink_protocol::{Catalog, EmbedAnswer, EmbedRequest, EmbeddedItem, Input, ModelInfo, Timings};
+use brink_protocol::{
+    Catalog, InferAnswer, InferRequest, InferredItem, Input, ModelInfo, ModelKind, TextLimits,
+    Timings,
+};
 use serde_json::Value;
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
@@ -20,10 +22,14 @@ pub(crate) fn catalog() -> Catalog {
     let model = |name: &str, digest| ModelInfo {
         name: name.to_owned(),
         digest: ModelDigest([digest; 32]),
-        task: Task::Embed,
-        dimensions: 2,
-        max_tokens: 8,
-        vocabulary: 100,
+        version: "1".to_owned(),
+        kind: ModelKind::Embed {
+            text: TextLimits {
+                max_tokens: 8,
+                vocabulary: 100,
+            },
+            dimensions: 2,
+        },
         created: 0,
         owned_by: "tests".to_owned(),
     };
@@ -107,19 +113,19 @@ pub(crate) fn vector(text: &str) -> Vec<u8> {
 }
 
 /// What a host would answer; every text costs one model run.
-pub(crate) fn host(call: &EmbedRequest) -> EmbedAnswer {
+pub(crate) fn host(call: &InferRequest) -> InferAnswer {
     let item = |input: &Input| {
         let Input::Text(text) = input else {
             panic!("only texts here")
         };
-        EmbeddedItem {
-            vector: vector(text).into(),
+        InferredItem {
+            output: vector(text).into(),
             tokens: 3,
             cost_us: 9,
             outcome: Outcome::Miss,
         }
     };
-    EmbedAnswer {
+    InferAnswer {
         items: call.inputs.iter().map(item).collect(),
         timings: Timings::default(),
         model_time: None,

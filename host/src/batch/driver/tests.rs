@@ -16,13 +16,24 @@ const POISON: u32 = 666;
 const PANIC: u32 = 13;
 
 /// The vector of an item is its ids.
-fn vectors(batch: &[&[u32]]) -> Vec<Vector> {
+fn vectors(batch: &[&[u32]]) -> Vec<Output> {
     let bytes = |ids: &&[u32]| {
         ids.iter()
             .flat_map(|id| id.to_le_bytes())
             .collect::<Bytes>()
     };
     batch.iter().map(bytes).collect()
+}
+
+fn item(id: u32) -> Payload {
+    Payload::Tokens(vec![id])
+}
+
+fn ids<'a>(payload: &&'a Payload) -> &'a [u32] {
+    match payload {
+        Payload::Tokens(ids) => ids,
+        Payload::Pixels(_) | Payload::Tensors(_) => panic!("the tests submit tokens"),
+    }
 }
 
 /// What the backend was asked to do.
@@ -40,7 +51,8 @@ struct Scripted {
 }
 
 impl Backend for Scripted {
-    fn run(&mut self, batch: &[&[u32]]) -> Result<Vec<Vector>, BackendError> {
+    fn run(&mut self, batch: &[&Payload]) -> Result<Vec<Output>, BackendError> {
+        let batch: Vec<&[u32]> = batch.iter().map(ids).collect();
         let _ = self.calls.send(Call::Run(batch.concat()));
         let _ = self.gate.recv();
         let has = |id| batch.iter().any(|ids| ids.contains(&id));
@@ -48,7 +60,7 @@ impl Backend for Scripted {
         if self.always_fails || has(POISON) {
             return Err(BackendError::NotFinite);
         }
-        Ok(vectors(batch))
+        Ok(vectors(&batch))
     }
 
     fn shrink(&mut self) -> Result<(), BackendError> {
@@ -94,7 +106,10 @@ fn open(always_fails: bool) -> Bench {
 impl Bench {
     fn submit(&self, items: &[&[u32]]) -> Vec<Pending> {
         let now = Instant::now();
-        let items = items.iter().map(|ids| ids.to_vec()).collect();
+        let items = items
+            .iter()
+            .map(|ids| Payload::Tokens(ids.to_vec()))
+            .collect();
         let pending = self.pool.submit(items, now, now + Duration::from_secs(60));
         pending.expect("the queue has room")
     }
@@ -135,7 +150,7 @@ async fn poisonous_and_panicking_items_fail_alone() {
         let outcomes = outcomes(bench.submit(&items)).await;
         for (outcome, ids) in outcomes.iter().zip(&items) {
             match outcome {
-                Ok(inferred) => assert_eq!(inferred.vector, vectors(&[ids])[0]),
+                Ok(inferred) => assert_eq!(inferred.output, vectors(&[ids])[0]),
                 Err(error) => assert!(ids[0] == poison && matches!(error, BatchError::Backend(_))),
             }
         }
@@ -182,7 +197,7 @@ async fn late_items_are_refused_without_a_run() {
     let now = Instant::now();
     let late = bench
         .pool
-        .submit(vec![vec![1]], now, now)
+        .submit(vec![item(1)], now, now)
         .expect("the queue has room");
     assert!(matches!(
         outcomes(late).await[..],
@@ -202,7 +217,7 @@ async fn full_queue_refuses_whole_calls_with_an_estimate() {
     let now = Instant::now();
     let later = now + Duration::from_secs(60);
     let _waiting = bench.submit(&[&[1]]);
-    let refused = bench.pool.submit(vec![vec![2], vec![3]], now, later);
+    let refused = bench.pool.submit(vec![item(2), item(3)], now, later);
     let Err(BatchError::QueueFull {
         waiting,
         retry_after,
@@ -212,7 +227,7 @@ async fn full_queue_refuses_whole_calls_with_an_estimate() {
     };
     assert_eq!(waiting, 1);
     assert!(retry_after > Duration::ZERO);
-    assert!(bench.pool.submit(vec![vec![2]], now, later).is_ok());
+    assert!(bench.pool.submit(vec![item(2)], now, later).is_ok());
 }
 
 #[tokio::test]
@@ -228,7 +243,7 @@ async fn draining_computes_what_waits_and_admits_nothing() {
         let now = Instant::now();
         let refused = bench
             .pool
-            .submit(vec![vec![3]], now, now + Duration::from_secs(1));
+            .submit(vec![item(3)], now, now + Duration::from_secs(1));
         assert!(matches!(refused, Err(BatchError::Draining)));
         bench.gate = mpsc::channel().0;
     };

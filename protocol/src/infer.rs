@@ -1,32 +1,39 @@
-//! The embedding call: all items that an edge lacks, in one message.
+//! The call for results: all items that an edge lacks, in one message.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
 #[cfg(doc)]
 use brink_cache::key::LONG_TEXT_BYTES;
-use brink_cache::key::{ItemBytes, PrefixParts, Task, embed_parameters};
+use brink_cache::key::{ItemBytes, PrefixParts, Task, task_parameters};
 use brink_cache::{KeyPrefix, ModelDigest, Outcome, Scope};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultCode};
-use crate::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
+use crate::limits::{MAX_BLOB_BYTES, MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
+use crate::tensor::{Tensor, TensorError};
 
 /// What the host answers.
-pub type EmbedReply = Result<EmbedAnswer, Fault>;
+pub type InferReply = Result<InferAnswer, Fault>;
 
-/// Asks for the vectors of some items. Items of one call are distinct; the edge has
+/// Asks for the results of some items. Items of one call are distinct; the edge has
 /// already removed duplicates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmbedRequest {
+pub struct InferRequest {
     /// Ties the host's logs to the edge's.
     pub request_id: String,
     /// Who may read the results.
     pub scope: Scope,
+    /// Who asks. The host's time is shared fairly between tenants.
+    pub tenant: String,
+    /// How urgent it is among what the tenant asks for, as in RFC 9218: 0 the most, 7 the least.
+    pub urgency: u8,
     /// The model's name.
     pub model: String,
     /// The model that the edge's keys are bound to.
     pub digest: ModelDigest,
+    /// What it is asked to do.
+    pub task: Task,
     /// Whether inputs above the model's limit are cut instead of refused.
     pub truncate: bool,
     /// Whether the host may answer from its result store.
@@ -63,7 +70,16 @@ pub enum Input {
     /// Token ids of the model's vocabulary. The special tokens that the model expects around a text
     /// are added unless the list already has them.
     Tokens(Vec<u32>),
+    /// A file or a picture, as the client sent it.
+    Blob(Bytes),
+    /// What one row of a batch consists of, in the order of the model's inputs.
+    Tensors(Vec<Tensor>),
 }
+
+/// Urgency of a request that says nothing (RFC 9218 §4.1).
+pub const DEFAULT_URGENCY: u8 = 3;
+/// The least urgent (RFC 9218 §4.1).
+pub const LEAST_URGENCY: u8 = 7;
 
 impl Input {
     /// The item's part of its key.
@@ -72,6 +88,8 @@ impl Input {
             Self::Text(text) => ItemBytes::Text(text),
             Self::LongText(digest) => ItemBytes::LongText(digest),
             Self::Tokens(tokens) => ItemBytes::Tokens(tokens),
+            Self::Blob(blob) => ItemBytes::Blob(blob),
+            Self::Tensors(tensors) => ItemBytes::Tensors(canonical(tensors)),
         }
     }
 
@@ -91,25 +109,47 @@ impl Input {
                 "the input has {} tokens; at most {MAX_INPUT_TOKENS} are allowed",
                 tokens.len()
             )),
-            _ => None,
+            Self::Blob(blob) if blob.len() > MAX_BLOB_BYTES => Some(format!(
+                "the input has {} bytes; at most {MAX_BLOB_BYTES} are allowed",
+                blob.len()
+            )),
+            Self::Tensors(tensors) => tensors.iter().find_map(tensor_refusal),
+            Self::Text(_) | Self::Tokens(_) | Self::Blob(_) => None,
         }
     }
 }
 
-impl EmbedRequest {
+fn tensor_refusal(tensor: &Tensor) -> Option<String> {
+    let refusal = |error: TensorError| format!("the tensor {} {error}", tensor.name);
+    tensor.check().err().map(refusal)
+}
+
+/// The bytes that identify tensors: what messages carry, where every part has its length before it.
+fn canonical(tensors: &[Tensor]) -> Vec<u8> {
+    postcard::to_stdvec(tensors).expect("tensors hold no value that cannot be serialised")
+}
+
+impl InferRequest {
     /// The hash of everything that this request's keys share.
     pub fn key_prefix(&self) -> KeyPrefix {
         KeyPrefix::new(PrefixParts {
             scope: &self.scope,
             model: &self.model,
             digest: &self.digest,
-            task: Task::Embed,
-            parameters: embed_parameters(self.truncate),
+            task: self.task,
+            parameters: task_parameters(self.truncate),
         })
     }
 
     /// Checks the limits that hold for every model.
     pub fn validate(&self) -> Result<(), Fault> {
+        if self.urgency > LEAST_URGENCY {
+            let message = format!(
+                "urgency is {}; 0 to {LEAST_URGENCY} are allowed",
+                self.urgency
+            );
+            return Err(bad_request(message, None));
+        }
         let count = self.inputs.len();
         if count == 0 || count > MAX_INPUTS {
             return Err(bad_request(
@@ -135,11 +175,11 @@ fn bad_request(message: String, item: Option<u32>) -> Fault {
     }
 }
 
-/// The vectors, one per input and in the same order.
+/// The results, one per input and in the same order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmbedAnswer {
+pub struct InferAnswer {
     /// The results.
-    pub items: Vec<EmbeddedItem>,
+    pub items: Vec<InferredItem>,
     /// Where the time went.
     pub timings: Timings,
     /// What is left of the tenant's model time, if that is limited.
@@ -157,10 +197,12 @@ pub struct ModelTime {
 
 /// One result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmbeddedItem {
-    /// The vector: `f32`, little-endian, as many as the model has dimensions.
-    pub vector: Bytes,
-    /// Tokens that the model read, special tokens included.
+pub struct InferredItem {
+    /// What the model gave. Of an embedding, the vector: `f32`, little-endian, as many as the model has
+    /// dimensions. Of a classification, one such number for each label. Otherwise the tensors, see
+    /// [`encode_tensors`](crate::tensor::encode_tensors).
+    pub output: Bytes,
+    /// Tokens that the model read, special tokens included; 0 where it reads none.
     pub tokens: u32,
     /// The item's share of the model run, in microseconds.
     pub cost_us: u32,
@@ -182,12 +224,15 @@ mod tests {
     use super::*;
     use crate::message;
 
-    fn request(inputs: Vec<Input>) -> EmbedRequest {
-        EmbedRequest {
+    fn request(inputs: Vec<Input>) -> InferRequest {
+        InferRequest {
             request_id: "r".to_owned(),
             scope: Scope::Tenant("default".to_owned()),
+            tenant: "default".to_owned(),
+            urgency: DEFAULT_URGENCY,
             model: "m".to_owned(),
             digest: ModelDigest([1; 32]),
+            task: Task::Embed,
             truncate: false,
             look_up: true,
             store: true,
@@ -228,9 +273,9 @@ mod tests {
         let bytes = message::encode(&sent);
         assert_eq!(message::decode(&bytes), Ok(sent));
 
-        let reply: EmbedReply = Ok(EmbedAnswer {
-            items: vec![EmbeddedItem {
-                vector: Bytes::from_static(&[0, 0, 128, 63]),
+        let reply: InferReply = Ok(InferAnswer {
+            items: vec![InferredItem {
+                output: Bytes::from_static(&[0, 0, 128, 63]),
                 tokens: 3,
                 cost_us: 9,
                 outcome: Outcome::Miss,
