@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use brink_cache::Scope;
 use brink_host::batch::{BatchConfig, BatchMetrics};
 use brink_host::inference::{
-    Backend, DeviceChoice, InferenceConfig, ModelFiles, Payload, Runtime, Session, Tokenizer,
+    Backend, DeviceChoice, InferenceConfig, ModelFiles, Payload, Reader, Runtime, Session,
     open_sessions,
 };
 use brink_host::results::{CacheItems, ResultsConfig};
@@ -125,14 +125,14 @@ fn texts() -> Vec<String> {
 }
 
 fn tokens(files: &ModelFiles, texts: &[String]) -> Result<Vec<Payload>> {
-    let tokenizer = Tokenizer::load(files)?;
-    let encode = |text: &String| tokenizer.encode(Input::Text(text.clone()).bytes(), false);
+    let reader = Reader::load(files, &[])?;
+    let encode = |text: &String| reader.read(&Input::Text(text.clone()), false);
     let mut tokens = texts
         .iter()
         .map(encode)
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    tokens.sort_by_key(Vec::len);
-    Ok(tokens.into_iter().map(Payload::Tokens).collect())
+    tokens.sort_by_key(Payload::size);
+    Ok(tokens)
 }
 
 fn raw(session: &mut Session, tokens: &[Payload], size: usize) -> f64 {

@@ -13,11 +13,11 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use brink_cache::key::ItemBytes;
 use brink_host::inference::{
-    Backend, DeviceChoice, InferenceConfig, ModelFiles, Payload, Runtime, Session, Tokenizer,
+    Backend, DeviceChoice, InferenceConfig, ModelFiles, Payload, Reader, Runtime, Session,
     open_sessions,
 };
+use brink_protocol::Input;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -30,15 +30,13 @@ fn main() -> Result<()> {
         serde_json::from_slice(&std::fs::read(argument("the file of texts")?)?)?;
 
     let files = ModelFiles::read(&folder)?;
-    let tokenizer = Tokenizer::load(&files)?;
+    let reader = Reader::load(&files, &[])?;
     let arrival = texts
         .iter()
-        .map(|text| Ok(tokenizer.encode(ItemBytes::Text(text), false)?))
-        .collect::<Result<Vec<Vec<u32>>>>()?;
+        .map(|text| Ok(reader.read(&Input::Text(text.clone()), false)?))
+        .collect::<Result<Vec<Payload>>>()?;
     let mut sorted = arrival.clone();
-    sorted.sort_by_key(Vec::len);
-    let [arrival, sorted] =
-        [arrival, sorted].map(|all| all.into_iter().map(Payload::Tokens).collect::<Vec<_>>());
+    sorted.sort_by_key(Payload::size);
 
     let config = InferenceConfig {
         device: DeviceChoice::Cpu,

@@ -52,8 +52,8 @@ struct Inner {
     models: Vec<Arc<Model>>,
     store: ResultStore,
     flights: Collapse<Answer>,
-    /// One permit per core: more tokenising at once would only take turns.
-    tokenising: Semaphore,
+    /// One permit per core: more reading of inputs at once would only take turns.
+    reading: Semaphore,
     calls: ActiveCalls,
     shares: Shares,
     items: CacheItems,
@@ -98,7 +98,7 @@ impl InferService {
             models: models.into_iter().map(Arc::new).collect(),
             store: ResultStore::new(results.max_bytes),
             flights: Collapse::new(limits),
-            tokenising: Semaphore::new(cores),
+            reading: Semaphore::new(cores),
             calls: ActiveCalls::default(),
             shares: Shares::new(config.max_tenants),
             items,

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use prometheus_client::registry::Registry;
 
 use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, PoolOptions};
-use crate::inference::{Backend, BackendError, Device, Output, Payload, TokenLimits, Tokenizer};
+use crate::inference::{
+    Backend, BackendError, Device, Output, Payload, Reader, TokenLimits, Tokenizer,
+};
 use crate::results::{CacheItems, ResultsConfig};
 use crate::service::{InferService, Model, ServiceConfig};
 
@@ -134,7 +136,7 @@ impl Harness {
         };
         let model = Model {
             info: info(),
-            tokenizer: tokenizer(),
+            reader: Reader::Text(Box::new(tokenizer())),
             device: Device::Cpu,
             pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
         };

@@ -41,6 +41,22 @@ impl Payload {
             Self::Pixels(_) | Self::Tensors(_) => Err(BackendError::Payload),
         }
     }
+
+    /// The pixels, for a model that reads pictures.
+    pub(super) fn pixels(&self) -> Result<&[u8], BackendError> {
+        match self {
+            Self::Pixels(pixels) => Ok(pixels),
+            Self::Tokens(_) | Self::Tensors(_) => Err(BackendError::Payload),
+        }
+    }
+
+    /// The tensors, for a model that reads any.
+    pub(super) fn tensors(&self) -> Result<&[Tensor], BackendError> {
+        match self {
+            Self::Tensors(tensors) => Ok(tensors),
+            Self::Tokens(_) | Self::Pixels(_) => Err(BackendError::Payload),
+        }
+    }
 }
 
 /// A model that can run a batch. Owned by one thread, because a run needs the session alone.

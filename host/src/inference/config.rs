@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::device::DeviceChoice;
+use super::model::RunSettings;
 
 /// Above this the machine only switches between threads.
 const MAX_THREADS: usize = 1024;
@@ -49,6 +50,16 @@ pub enum InferenceConfigError {
 }
 
 impl InferenceConfig {
+    /// The settings for a model that asks for some of its own.
+    pub fn for_model(&self, run: &RunSettings) -> Self {
+        Self {
+            device: run.device.unwrap_or(self.device),
+            sessions: run.instances.or(self.sessions),
+            intra_threads: run.threads.unwrap_or(self.intra_threads),
+            ..self.clone()
+        }
+    }
+
     /// Every setting that cannot be used.
     pub fn validate(&self) -> Vec<InferenceConfigError> {
         let threads = 1..=MAX_THREADS;

@@ -1,8 +1,8 @@
 //! Runs models: the only module that names `ort`, and the only one that reads model folders.
 //!
 //! ```text
-//!  model folder --ModelFiles--> Tokenizer   text -> token ids     (any thread)
-//!                          \--> Session     token ids -> vectors  (one thread each)
+//!  model folder --ModelFiles--> Reader    input -> payload     (any thread)
+//!                          \--> Session   payloads -> results  (one thread each)
 //! ```
 //!
 //! Everything above talks to the [`Backend`] trait, so scheduling is tested without a model.
@@ -14,15 +14,21 @@ mod device;
 mod memory;
 mod model;
 mod open;
+mod read;
 mod runtime;
 mod session;
-mod tokenize;
 
 pub use backend::{Backend, BackendError, Output, Payload};
 pub use config::{InferenceConfig, InferenceConfigError};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
-pub use model::{Manifest, ModelError, ModelFiles};
+pub use model::{
+    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, MANIFEST,
+    Manifest, ModelError, ModelFiles, ModelTask, Pooling, Resize, RunSettings,
+};
 pub use open::{SessionError, Sessions, open_sessions};
+pub use read::{
+    ImageError, InputError, Reader, TensorMismatch, TokenLimits, Tokenizer, TokenizerError,
+    model_kind,
+};
 pub use runtime::{Runtime, RuntimeError};
-pub use session::Session;
-pub use tokenize::{InputError, TokenLimits, Tokenizer, TokenizerError};
+pub use session::{Interface, LoadError, Session, WiringError};

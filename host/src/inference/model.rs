@@ -1,30 +1,33 @@
 //! A model folder: `model.toml` says what the model is, the files beside it are the model.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use brink_cache::ModelDigest;
-use brink_protocol::{ModelInfo, ModelKind, TextLimits};
 
+mod digest;
+mod labels;
 mod manifest;
 
-pub use manifest::Manifest;
+pub use manifest::{
+    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, Manifest,
+    ModelTask, Pooling, Resize, RunSettings,
+};
 
 /// The file that describes the model.
-const MANIFEST: &str = "model.toml";
-/// Changes when the parts of the digest change; every old entry is then unreachable.
-const DIGEST_SCHEMA: &[u8] = b"brink-model-1";
+pub const MANIFEST: &str = "model.toml";
 
 /// A model folder that was read and hashed.
 #[derive(Clone, Debug)]
 pub struct ModelFiles {
     /// What `model.toml` says.
     pub manifest: Manifest,
-    /// The ONNX file.
-    pub model: PathBuf,
-    /// The tokenizer.
-    pub tokenizer: PathBuf,
+    /// The folder.
+    pub folder: PathBuf,
+    /// Of a classifier, what each score is for.
+    pub labels: Vec<String>,
+    /// Bytes of the ONNX file.
+    pub model_bytes: u64,
     /// What the model is, byte for byte.
     pub digest: ModelDigest,
 }
@@ -33,7 +36,7 @@ pub struct ModelFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file is missing or cannot be read.
-    #[error("{} cannot be read: run `cargo xtask setup` to build the default model", path.display())]
+    #[error("{} cannot be read: run `cargo xtask setup` to build the default models", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -49,77 +52,52 @@ pub enum ModelError {
         /// One sentence each, with the key.
         mistakes: Vec<String>,
     },
+    /// The labels are wrong.
+    #[error("{} {problem}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl ModelFiles {
     /// Reads and hashes a folder. Reads every byte of the model: some tenths of a second.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ModelError::Read { path, source }
+        };
         let path = folder.join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
         let manifest =
             Manifest::parse(&text).map_err(|mistakes| ModelError::Manifest { path, mistakes })?;
+        let labels = match &manifest.task {
+            ModelTask::Classify(it) => labels::read(&folder.join(&it.labels_file))?,
+            ModelTask::Embed(_) | ModelTask::Generic { .. } => Vec::new(),
+        };
         let model = folder.join(&manifest.model_file);
-        let tokenizer = folder.join(&manifest.tokenizer_file);
-        let digest = digest(&manifest, [&model, &tokenizer])?;
+        let model_bytes = std::fs::metadata(&model).map_err(failed(&model))?.len();
+        if let Some(tokenizer) = manifest.tokenizer_file() {
+            let tokenizer = folder.join(tokenizer);
+            std::fs::metadata(&tokenizer).map_err(failed(&tokenizer))?;
+        }
+        let digest = digest::digest(&manifest.task, folder)
+            .map_err(|(path, source)| ModelError::Read { path, source })?;
         Ok(Self {
             manifest,
-            model,
-            tokenizer,
+            folder: folder.to_owned(),
+            labels,
+            model_bytes,
             digest,
         })
     }
 
-    /// What edges are told about the model.
-    pub fn info(&self) -> ModelInfo {
-        ModelInfo {
-            name: self.manifest.name.clone(),
-            version: "1".to_owned(),
-            digest: self.digest,
-            kind: ModelKind::Embed {
-                text: TextLimits {
-                    max_tokens: self.manifest.max_tokens,
-                    vocabulary: self.manifest.vocabulary,
-                },
-                dimensions: self.manifest.dimensions,
-            },
-            created: self.manifest.created,
-            owned_by: self.manifest.owned_by.clone(),
-        }
+    /// The ONNX file.
+    pub fn model(&self) -> PathBuf {
+        self.folder.join(&self.manifest.model_file)
     }
-}
-
-/// Hashes the files and the settings that can change a result. The name is a part of every key
-/// already; `created` and `owned_by` are for people. The device is left out: the same
-/// weights on another device differ by rounding alone, and an edge must not go cold for that.
-fn digest(manifest: &Manifest, files: [&Path; 2]) -> Result<ModelDigest, ModelError> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(DIGEST_SCHEMA);
-    hasher.update(manifest.task.name().as_bytes());
-    for setting in [
-        manifest.dimensions,
-        manifest.max_tokens,
-        manifest.vocabulary,
-    ] {
-        hasher.update(&setting.to_le_bytes());
-    }
-    for path in files {
-        // Each file by its own hash, so that no byte can move from one file to the next unseen.
-        let hash = hash_file(path).map_err(|source| ModelError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        hasher.update(hash.as_bytes());
-    }
-    Ok(ModelDigest(*hasher.finalize().as_bytes()))
-}
-
-fn hash_file(path: &Path) -> io::Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(hasher.finalize())
 }
 
 #[cfg(test)]
@@ -138,38 +116,77 @@ mod tests {
         owned_by = "us"
     "#;
 
-    fn folder(settings: &str, model: &str, tokenizer: &str) -> ModelFiles {
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for (name, content) in [
-            (MANIFEST, settings),
-            ("model.onnx", model),
-            ("tokenizer.json", tokenizer),
-        ] {
-            std::fs::write(folder.path().join(name), content).expect("a writable folder");
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            let parent = path.parent().expect("it is in a folder");
+            std::fs::create_dir_all(parent).expect("a writable folder");
+            std::fs::write(path, content).expect("a writable folder");
         }
-        ModelFiles::read(folder.path()).expect("a model")
+        folder
+    }
+
+    fn digest(settings: &str, more: &[(&str, &str)]) -> ModelDigest {
+        let mut files = vec![
+            (MANIFEST, settings),
+            ("model.onnx", "weights"),
+            ("tokenizer.json", "words"),
+        ];
+        files.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        files.extend(more);
+        let folder = folder(&files);
+        ModelFiles::read(folder.path()).expect("a model").digest
     }
 
     #[test]
     fn digest_follows_every_file_and_setting_that_can_change_a_result() {
-        let base = folder(SETTINGS, "weights", "words").digest;
-        assert_eq!(base, folder(SETTINGS, "weights", "words").digest);
-        let renamed = SETTINGS.replace("\"us\"", "\"them\"");
-        assert_eq!(base, folder(&renamed, "weights", "words").digest);
-
-        assert_ne!(base, folder(SETTINGS, "weight", "swords").digest);
-        assert_ne!(base, folder(SETTINGS, "weights", "other").digest);
-        let shorter = SETTINGS.replace("max_tokens = 16", "max_tokens = 8");
-        assert_ne!(base, folder(&shorter, "weights", "words").digest);
+        let base = digest(SETTINGS, &[]);
+        assert_eq!(base, digest(SETTINGS, &[]));
+        let without_effect = [
+            SETTINGS.replace("\"us\"", "\"them\""),
+            SETTINGS.replace("created = 1", "created = 2\nversion = \"9\""),
+            format!("{SETTINGS}\n[run]\nthreads = 2\n[batching]\nmax_items = 3"),
+        ];
+        for settings in without_effect {
+            assert_eq!(base, digest(&settings, &[]), "{settings}");
+        }
+        for setting in [
+            ("dimensions = 4", "dimensions = 5"),
+            ("max_tokens = 16", "max_tokens = 17"),
+            ("vocabulary = 10", "vocabulary = 11"),
+            ("created", "pooling = \"mean\"\ncreated"),
+            ("created", "normalize = true\ncreated"),
+        ] {
+            let changed = SETTINGS.replace(setting.0, setting.1);
+            assert_ne!(base, digest(&changed, &[]), "{setting:?}");
+        }
+        let other_files: [&[(&str, &str)]; 4] = [
+            &[("model.onnx", "weight"), ("tokenizer.json", "swords")],
+            &[("model.onnx", "weights2")],
+            &[("model.onnx_data", "more weights")],
+            &[("data/part", "more weights")],
+        ];
+        for files in other_files {
+            assert_ne!(base, digest(SETTINGS, files), "{files:?}");
+        }
     }
 
     #[test]
-    fn missing_files_are_named() {
-        let empty = tempfile::tempdir().expect("a temporary folder");
-        let error = ModelFiles::read(empty.path()).expect_err("nothing is there");
-        assert!(error.to_string().contains("model.toml"), "{error}");
-        std::fs::write(empty.path().join(MANIFEST), SETTINGS).expect("a writable folder");
-        let error = ModelFiles::read(empty.path()).expect_err("no weights");
-        assert!(error.to_string().contains("model.onnx"), "{error}");
+    fn other_versions_inside_the_folder_are_models_of_their_own() {
+        let inside = [("2/model.toml", "another"), ("2/model.onnx", "another")];
+        assert_eq!(digest(SETTINGS, &[]), digest(SETTINGS, &inside));
+    }
+
+    #[test]
+    fn missing_files_are_named_with_the_remedy() {
+        let folder = folder(&[]);
+        let error = ModelFiles::read(folder.path()).expect_err("no model.toml");
+        let message = error.to_string();
+        assert!(message.contains("model.toml") && message.contains("cargo xtask setup"));
+
+        std::fs::write(folder.path().join(MANIFEST), SETTINGS).expect("a writable folder");
+        let error = ModelFiles::read(folder.path()).expect_err("no model.onnx");
+        assert!(error.to_string().contains("model.onnx"));
     }
 }

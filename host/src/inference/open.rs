@@ -8,7 +8,7 @@ use super::device::{Device, DeviceChoice};
 use super::memory;
 use super::model::ModelFiles;
 use super::runtime::Runtime;
-use super::session::Session;
+use super::session::{Interface, LoadError, Session};
 
 /// Sessions on a processor never starve the threads that serve.
 const CORES_PER_SESSION: usize = 2;
@@ -17,6 +17,8 @@ const CORES_PER_SESSION: usize = 2;
 pub struct Sessions {
     /// Where they run.
     pub device: Device,
+    /// Of a model of any tensors, what it reads and gives.
+    pub interface: Interface,
     /// One for each thread.
     pub sessions: Vec<Session>,
 }
@@ -38,7 +40,7 @@ pub enum SessionError {
         device: Device,
         /// What the runtime says.
         #[source]
-        source: ort::Error,
+        source: Box<LoadError>,
     },
     /// The first run failed.
     #[error("{} does not run on {device}", model.display())]
@@ -59,14 +61,20 @@ pub fn open_sessions(
     files: &ModelFiles,
     config: &InferenceConfig,
 ) -> Result<Sessions, SessionError> {
-    let (device, first) = open_first(runtime, files, config)?;
+    let config = config.for_model(&files.manifest.run);
+    let (device, first) = open_first(runtime, files, &config)?;
+    let interface = first.interface();
     let mut sessions = vec![first];
-    while sessions.len() < session_count(config, device) {
-        sessions.push(open_one(runtime, files, config, device)?);
+    while sessions.len() < session_count(&config, device) {
+        sessions.push(open_one(runtime, files, &config, device)?);
     }
     // Reading and optimising a model leaves much behind.
     memory::give_back();
-    Ok(Sessions { device, sessions })
+    Ok(Sessions {
+        device,
+        interface,
+        sessions,
+    })
 }
 
 fn open_first(
@@ -108,12 +116,12 @@ fn open_one(
 ) -> Result<Session, SessionError> {
     let loaded = Session::load(runtime, files, config, device);
     let mut session = loaded.map_err(|source| SessionError::Open {
-        model: files.model.clone(),
+        model: files.model(),
         device,
-        source,
+        source: Box::new(source),
     })?;
     session.warm_up().map_err(|source| SessionError::WarmUp {
-        model: files.model.clone(),
+        model: files.model(),
         device,
         source,
     })?;

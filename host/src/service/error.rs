@@ -65,7 +65,12 @@ impl InferError {
         match self {
             Self::Input(InputError::TooLong { .. }) => FaultCode::InputTooLong,
             Self::Input(
-                InputError::UnknownToken { .. } | InputError::OnlyNamed | InputError::Tokenizer(_),
+                InputError::UnknownToken { .. }
+                | InputError::Kind { .. }
+                | InputError::Tokenizer(_)
+                | InputError::TooManyBytes { .. }
+                | InputError::Image(_)
+                | InputError::Tensors(_),
             ) => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(_)) => FaultCode::ModelFailed,
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {

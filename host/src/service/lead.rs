@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brink_protocol::Input;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -15,9 +14,9 @@ use crate::inference::{InputError, Payload};
 use crate::results::collapse::Obligation;
 use crate::results::store::StoredResult;
 
-/// Calls of up to so many bytes are tokenised where they are led. Some 0.3 ms at most, which is no
+/// Calls of up to so many bytes of text are read where they are led. Some 0.3 ms at most, which is no
 /// longer than a component computes there, and cheaper than waking another thread.
-const TOKENISED_HERE: usize = 1024;
+const READ_HERE: usize = 1024;
 
 /// What all who wait for a result get.
 pub(super) type Answer = Result<Computed, InferError>;
@@ -53,18 +52,22 @@ pub(super) struct Led {
     pub(super) obligation: Obligation<Answer>,
 }
 
-/// Tokenises, queues and waits for the model. However it ends, every obligation is fulfilled,
+/// Reads, queues and waits for the model. However it ends, every obligation is fulfilled,
 /// given back or dropped, which gives it back too.
 pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
-    let Some((led, ids)) = tokenise(&call, led).await else {
+    let Some((led, payloads)) = read(&call, led).await else {
         return;
     };
-    let (led, ids): (Vec<_>, Vec<_>) = led
+    let (led, payloads): (Vec<_>, Vec<_>) = led
         .into_iter()
-        .zip(ids)
+        .zip(payloads)
         .filter(|(led, _)| !led.obligation.is_abandoned())
         .unzip();
-    match call.model.pool.submit(ids, Instant::now(), call.deadline) {
+    match call
+        .model
+        .pool
+        .submit(payloads, Instant::now(), call.deadline)
+    {
         Err(error) => {
             for led in led {
                 led.obligation.give_back(Err(error.clone().into()));
@@ -80,52 +83,40 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
     }
 }
 
-/// The ids of every input, or `None` if one of them was refused: the call fails then, and the
+/// What a session reads of every input, or `None` if one of them was refused: the call fails then, and the
 /// others are not worth a model run to anybody but their followers, who get the duty.
-async fn tokenise(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Payload>)> {
-    let bytes: usize = led
-        .iter()
-        .map(|led| text_bytes(call.input(led.distinct)))
-        .sum();
-    let (led, encoded) = if bytes <= TOKENISED_HERE {
-        let encoded = encode_all(call, &led);
-        (led, encoded)
+async fn read(call: &Arc<Call>, led: Vec<Led>) -> Option<(Vec<Led>, Vec<Payload>)> {
+    let effort = |led: &Led| call.model.reader.effort(call.input(led.distinct));
+    let (led, read) = if led.iter().map(effort).sum::<usize>() <= READ_HERE {
+        let read = read_all(call, &led);
+        (led, read)
     } else {
-        let _permit = call.service.tokenising.acquire().await.ok()?;
+        let _permit = call.service.reading.acquire().await.ok()?;
         let shared = Arc::clone(call);
-        let encode = move || {
-            let encoded = encode_all(&shared, &led);
-            (led, encoded)
+        let read = move || {
+            let read = read_all(&shared, &led);
+            (led, read)
         };
         // A panic drops the obligations, which gives them back.
-        tokio::task::spawn_blocking(encode).await.ok()?
+        tokio::task::spawn_blocking(read).await.ok()?
     };
-    if encoded.iter().all(Result::is_ok) {
-        return Some((led, encoded.into_iter().flatten().collect()));
+    if read.iter().all(Result::is_ok) {
+        return Some((led, read.into_iter().flatten().collect()));
     }
-    for (led, encoded) in led.into_iter().zip(encoded) {
-        if let Err(error) = encoded {
+    for (led, read) in led.into_iter().zip(read) {
+        if let Err(error) = read {
             led.obligation.fulfil(Err(error.into()));
         }
     }
     None
 }
 
-/// What is to be tokenised of an input; ids are only checked and copied.
-fn text_bytes(input: &Input) -> usize {
-    match input {
-        Input::Text(text) => text.len(),
-        Input::Tokens(_) | Input::LongText(_) | Input::Blob(_) | Input::Tensors(_) => 0,
-    }
-}
-
-fn encode_all(call: &Call, led: &[Led]) -> Vec<Result<Payload, InputError>> {
-    let encode = |led: &Led| {
-        let input = call.input(led.distinct).bytes();
-        let ids = call.model.tokenizer.encode(input, call.request.truncate);
-        ids.map(Payload::Tokens)
+fn read_all(call: &Call, led: &[Led]) -> Vec<Result<Payload, InputError>> {
+    let read = |led: &Led| {
+        let input = call.input(led.distinct);
+        call.model.reader.read(input, call.request.truncate)
     };
-    led.iter().map(encode).collect()
+    led.iter().map(read).collect()
 }
 
 /// Waits for one result. Work that nobody waits for is taken back, unless it is in a run already:

@@ -7,8 +7,8 @@ use brink_protocol::ModelInfo;
 
 use crate::batch::{BatchConfig, BatchMetrics, BatchPool, PoolOptions};
 use crate::inference::{
-    Backend, Device, InferenceConfig, ModelError, ModelFiles, Runtime, SessionError, Tokenizer,
-    TokenizerError, open_sessions,
+    Backend, Device, InferenceConfig, Interface, ModelError, ModelFiles, Reader, Runtime,
+    SessionError, TokenizerError, model_kind, open_sessions,
 };
 
 /// A model's tokenizer and sessions.
@@ -16,11 +16,11 @@ use crate::inference::{
 pub struct Model {
     /// What edges are told.
     pub info: ModelInfo,
-    /// Text to ids.
-    pub tokenizer: Tokenizer,
+    /// Inputs to payloads.
+    pub reader: Reader,
     /// The device that really runs it.
     pub device: Device,
-    /// Ids to vectors.
+    /// Payloads to results.
     pub pool: BatchPool,
 }
 
@@ -52,9 +52,10 @@ impl Model {
         metrics: &BatchMetrics,
     ) -> Result<Self, OpenError> {
         let files = ModelFiles::read(folder)?;
-        let tokenizer = Tokenizer::load(&files)?;
         let opened = open_sessions(runtime, &files, inference)?;
-        let info = files.info();
+        let interface = &opened.interface;
+        let reader = Reader::load(&files, &interface.inputs)?;
+        let info = info(&files, interface);
         tracing::info!(
             model = info.name,
             digest = %info.digest,
@@ -71,9 +72,22 @@ impl Model {
         let backends = sessions.map(|session| Box::new(session) as Box<dyn Backend>);
         Ok(Self {
             info,
-            tokenizer,
+            reader,
             device: opened.device,
             pool: BatchPool::start(backends.collect(), options).map_err(OpenError::Thread)?,
         })
+    }
+}
+
+/// What edges are told.
+fn info(files: &ModelFiles, interface: &Interface) -> ModelInfo {
+    let manifest = &files.manifest;
+    ModelInfo {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        digest: files.digest,
+        kind: model_kind(files, &interface.inputs, &interface.outputs),
+        created: manifest.created,
+        owned_by: manifest.owned_by.clone(),
     }
 }

@@ -6,21 +6,15 @@
 
 use std::path::{Path, PathBuf};
 
-use brink_cache::key::ItemBytes;
+use brink_protocol::TextLimits;
 
-use super::model::ModelFiles;
+use super::InputError;
 
 /// A text that every vocabulary has tokens for. Shows which special tokens the model expects.
 const PROBE: &str = "a";
 
 /// The model's limits on its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenLimits {
-    /// Most tokens, special tokens included.
-    pub max_tokens: u32,
-    /// Ids are below this.
-    pub vocabulary: u32,
-}
+pub type TokenLimits = TextLimits;
 
 /// The tokenizer of one model. Shared by threads; encoding locks nothing.
 #[derive(Debug)]
@@ -63,45 +57,7 @@ pub enum TokenizerError {
     },
 }
 
-/// Why an input has no ids. The input itself is never repeated: it may be large, or private.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InputError {
-    /// More tokens than the model takes, and truncation was not asked for.
-    #[error("the input has {tokens} tokens; the model takes at most {max_tokens}")]
-    TooLong {
-        /// Tokens of the input, special tokens included.
-        tokens: usize,
-        /// The model's limit.
-        max_tokens: u32,
-    },
-    /// A token array with an id that the model does not have.
-    #[error("token {position} is {id}; the model's vocabulary has ids below {vocabulary}")]
-    UnknownToken {
-        /// Index in the array.
-        position: usize,
-        /// The id.
-        id: u32,
-        /// The first id that is too large.
-        vocabulary: u32,
-    },
-    /// The digest of a text.
-    #[error("the input is the digest of a text; no model reads that")]
-    OnlyNamed,
-    /// The tokenizer gave up on a text.
-    #[error("the input cannot be tokenised: {0}")]
-    Tokenizer(String),
-}
-
 impl Tokenizer {
-    /// Loads the tokenizer of a model folder.
-    pub fn load(files: &ModelFiles) -> Result<Self, TokenizerError> {
-        let limits = TokenLimits {
-            max_tokens: files.manifest.max_tokens,
-            vocabulary: files.manifest.vocabulary,
-        };
-        Self::from_file(&files.tokenizer, limits)
-    }
-
     /// Loads a tokenizer file.
     pub fn from_file(path: &Path, limits: TokenLimits) -> Result<Self, TokenizerError> {
         let failed = |source| TokenizerError::Load {
@@ -134,28 +90,16 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of an input, special tokens included. Milliseconds for a long text: not for a
-    /// thread that serves connections.
-    pub fn encode(&self, input: ItemBytes<'_>, truncate: bool) -> Result<Vec<u32>, InputError> {
-        let ids = match input {
-            ItemBytes::Text(text) => self.encode_text(text)?,
-            ItemBytes::Tokens(ids) => self.complete(ids)?,
-            ItemBytes::LongText(_) | ItemBytes::Blob(_) | ItemBytes::Tensors(_) => {
-                return Err(InputError::OnlyNamed);
-            }
-        };
-        self.limit(ids, truncate)
-    }
-
-    fn encode_text(&self, text: &str) -> Result<Vec<u32>, InputError> {
-        self.inner
-            .encode_fast(text, true)
-            .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|error| InputError::Tokenizer(error.to_string()))
+    /// The ids of a text, special tokens included. Milliseconds for a long one: not for a thread that
+    /// serves connections.
+    pub fn encode_text(&self, text: &str, truncate: bool) -> Result<Vec<u32>, InputError> {
+        let encoding = self.inner.encode_fast(text, true);
+        let encoding = encoding.map_err(|error| InputError::Tokenizer(error.to_string()))?;
+        self.limit(encoding.get_ids().to_vec(), truncate)
     }
 
     /// Puts the special tokens around an array that lacks them.
-    fn complete(&self, ids: &[u32]) -> Result<Vec<u32>, InputError> {
+    pub fn encode_ids(&self, ids: &[u32], truncate: bool) -> Result<Vec<u32>, InputError> {
         let vocabulary = self.limits.vocabulary;
         if let Some(position) = ids.iter().position(|id| *id >= vocabulary) {
             return Err(InputError::UnknownToken {
@@ -167,10 +111,11 @@ impl Tokenizer {
         let complete = ids.len() >= self.prefix.len() + self.suffix.len()
             && ids.starts_with(&self.prefix)
             && ids.ends_with(&self.suffix);
-        if complete {
-            return Ok(ids.to_vec());
-        }
-        Ok([&self.prefix, ids, &self.suffix].concat())
+        let ids = match complete {
+            true => ids.to_vec(),
+            false => [&self.prefix, ids, &self.suffix].concat(),
+        };
+        self.limit(ids, truncate)
     }
 
     /// Enforces the model's limit. A cut input keeps its final special tokens: the model was
@@ -242,36 +187,42 @@ mod tests {
     #[test]
     fn texts_and_arrays_get_the_same_special_tokens_and_no_padding() {
         let tokenizer = tokenizer(16).expect("a tokenizer");
-        let check = |input: ItemBytes<'_>, expected: &[u32]| {
-            assert_eq!(tokenizer.encode(input, false).as_deref(), Ok(expected));
+        let text = |text: &str, expected: &[u32]| {
+            let ids = tokenizer.encode_text(text, false);
+            assert_eq!(ids.as_deref(), Ok(expected));
         };
-        check(ItemBytes::Text("a b c d"), &[1, 4, 5, 6, 7, 2]);
-        check(ItemBytes::Tokens(&[4, 5, 6, 7]), &[1, 4, 5, 6, 7, 2]);
-        check(ItemBytes::Tokens(&[1, 4, 5, 6, 7, 2]), &[1, 4, 5, 6, 7, 2]);
-        check(ItemBytes::Tokens(&[1, 4]), &[1, 1, 4, 2]);
-        check(ItemBytes::Text(" "), &[1, 2]);
+        let ids = |ids: &[u32], expected: &[u32]| {
+            let ids = tokenizer.encode_ids(ids, false);
+            assert_eq!(ids.as_deref(), Ok(expected));
+        };
+        text("a b c d", &[1, 4, 5, 6, 7, 2]);
+        ids(&[4, 5, 6, 7], &[1, 4, 5, 6, 7, 2]);
+        ids(&[1, 4, 5, 6, 7, 2], &[1, 4, 5, 6, 7, 2]);
+        ids(&[1, 4], &[1, 1, 4, 2]);
+        text(" ", &[1, 2]);
     }
 
     #[test]
     fn inputs_above_the_limit_are_refused_or_cut() {
         let tokenizer = tokenizer(4).expect("a tokenizer");
-        for input in [ItemBytes::Text("a b c"), ItemBytes::Tokens(&[4, 5, 6])] {
-            assert_eq!(
-                tokenizer.encode(input.clone(), false),
-                Err(InputError::TooLong {
-                    tokens: 5,
-                    max_tokens: 4
-                })
-            );
-            assert_eq!(tokenizer.encode(input, true), Ok(vec![1, 4, 5, 2]));
-        }
+        let read = |truncate| {
+            let text = tokenizer.encode_text("a b c", truncate);
+            assert_eq!(text, tokenizer.encode_ids(&[4, 5, 6], truncate));
+            text
+        };
+        let too_long = InputError::TooLong {
+            tokens: 5,
+            max_tokens: 4,
+        };
+        assert_eq!(read(false), Err(too_long));
+        assert_eq!(read(true), Ok(vec![1, 4, 5, 2]));
     }
 
     #[test]
     fn ids_outside_the_vocabulary_are_refused_by_position() {
         let error = tokenizer(8)
             .expect("a tokenizer")
-            .encode(ItemBytes::Tokens(&[4, 9]), true)
+            .encode_ids(&[4, 9], true)
             .expect_err("9 is no id");
         assert_eq!(
             error.to_string(),
