@@ -24,7 +24,7 @@ use crate::server::{
     Admin, Answer, GuestMetrics, Guests, HttpMetrics, Limited, Observed, Purpose, Routes, bind,
     serve,
 };
-use crate::service::{InferService, Model};
+use crate::service::{FolderLoader, InferService, Repository, RepositoryMetrics};
 
 /// Where the files are that a host needs.
 #[derive(Clone, Debug)]
@@ -95,9 +95,9 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
     let mut registry = Registry::default();
     let items = CacheItems::register(&mut registry);
     let http = HttpMetrics::register(&mut registry, items.clone());
-    let batches = BatchMetrics::register(&mut registry);
-    let service = open_service(&settings, files, items, batches).await?;
+    let service = open_service(&settings, files, &mut registry, items).await?;
     let drain = CancellationToken::new();
+    tokio::spawn(service.repository().clone().keep_house(drain.clone()));
     let guests = match edge {
         Some(edge) => Some(open_edge(&settings, edge, &service, &drain).await?),
         None => None,
@@ -193,49 +193,29 @@ impl Running {
 async fn open_service(
     settings: &Settings,
     files: &Files,
+    registry: &mut Registry,
     items: CacheItems,
-    batches: BatchMetrics,
 ) -> Result<InferService> {
-    let (inference, batch) = (settings.inference.clone(), settings.batch.clone());
-    let files = files.clone();
-    // Loading reads and hashes hundreds of megabytes: not on a thread that serves.
-    let open = move || -> Result<Vec<Model>> {
-        let runtime = Runtime::load(&files.onnxruntime)?;
-        let mut models = Vec::new();
-        for folder in model_folders(&files.models)? {
-            tracing::info!(folder = %folder.display(), "loading a model");
-            let model = Model::open(&runtime, &folder, &inference, &batch, &batches);
-            models.push(model.with_context(|| format!("the model in {}", folder.display()))?);
-        }
-        Ok(models)
+    let library = files.onnxruntime.clone();
+    let runtime = tokio::task::spawn_blocking(move || Runtime::load(&library)).await??;
+    let loader = FolderLoader {
+        models: files.models.clone(),
+        runtime,
+        inference: settings.inference.clone(),
+        batch: settings.batch.clone(),
+        metrics: BatchMetrics::register(registry),
     };
-    let models = tokio::task::spawn_blocking(open).await??;
-    Ok(InferService::new(
-        models,
+    let metrics = RepositoryMetrics::register(registry);
+    let repository = Repository::start(Box::new(loader), settings.models.clone(), metrics);
+    let repository = repository
+        .await
+        .with_context(|| format!("the models in {}", files.models.display()))?;
+    Ok(InferService::of(
+        repository,
         settings.results.clone(),
         settings.service.clone(),
         items,
-    )?)
-}
-
-/// Every folder that holds a `model.toml`, by name.
-fn model_folders(models: &Path) -> Result<Vec<PathBuf>> {
-    let advice = || {
-        format!(
-            "no models in {}: run `cargo xtask setup`, or name their folder with --models",
-            models.display()
-        )
-    };
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(models).with_context(advice)? {
-        let folder = entry?.path();
-        if folder.join("model.toml").is_file() {
-            folders.push(folder);
-        }
-    }
-    anyhow::ensure!(!folders.is_empty(), advice());
-    folders.sort();
-    Ok(folders)
+    ))
 }
 
 /// What an edge is built from, again and again.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod models;
 mod warm_up;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::application::Files;
 use crate::config::{Settings, SettingsError};
+pub use models::ModelsCommand;
 pub use warm_up::{WarmUp, WarmUpError};
 
 /// Answers AI requests at the edge: cached per item, computed in batches on misses.
@@ -32,6 +34,7 @@ Examples:
   brink up --listen 0.0.0.0:80 --tenants FILE  for clients with API keys
   brink policy check policy.toml             tells what is wrong with a cache policy
   brink policy explain request.json          tells what the policy does with a request, without sending it
+  brink models load NAME                     puts new files of a model in place, without a restart
   brink warm-up list.jsonl --url URL --model NEW  has an edge compute what clients asked before
 
 Every setting is in brink.example.toml. A signal (SIGTERM, SIGINT) drains: what was accepted is
@@ -47,6 +50,9 @@ pub enum Command {
     Host(Host),
     /// Checks settings and manifest, and starts nothing
     Check(Check),
+    /// Lists, checks, loads and unloads models, without a restart
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Checks files of tenants, and hashes API keys
     #[command(subcommand)]
     Tenants(TenantsCommand),

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use brink_host::application::{Edge, Files, Running, start};
-use brink_host::cli::{Check, Cli, Command, PolicyCommand, TenantsCommand, WarmUp, variables};
+use brink_host::cli::{
+    Check, Cli, Command, ModelsCommand, PolicyCommand, TenantsCommand, WarmUp, variables,
+};
 use brink_host::config::Settings;
 use brink_host::guest::{Manifest, Overrides};
 use brink_host::{logging, policy, warm_up};
@@ -42,6 +44,7 @@ fn run(command: Command) -> Result<()> {
         Command::Host(host) => serve(host.settings()?, &host.files.files(), None),
         Command::Check(options) => check(&options),
         Command::Policy(command) => answer_about_policy(&command),
+        Command::Models(command) => answer_about_models(&command),
         Command::Tenants(command) => answer_about_tenants(&command),
         Command::WarmUp(command) => warm(&command),
     }
@@ -148,6 +151,13 @@ fn answer_about_policy(command: &PolicyCommand) -> Result<()> {
         PolicyCommand::Check { file } => policy::check(file)?,
         PolicyCommand::Explain { request, policy } => policy::explain(request, policy.as_deref())?,
     };
+    println!("{answer}");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn answer_about_models(command: &ModelsCommand) -> Result<()> {
+    let answer = Runtime::new()?.block_on(command.run())?;
     println!("{answer}");
     Ok(())
 }

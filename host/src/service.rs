@@ -13,7 +13,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use brink_cache::ModelDigest;
+use brink_cache::key::Task;
 use brink_protocol::{Catalog, Fault, FaultCode, InferReply, InferRequest};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -31,11 +34,16 @@ mod follow;
 mod lead;
 mod model;
 mod plan;
+mod repository;
 mod share;
 
 pub use config::{ServiceConfig, ServiceConfigError};
 pub use error::InferError;
 pub use model::{Model, OpenError};
+pub use repository::{
+    ChangeError, FolderLoader, Loaded, Loader, Repository, RepositoryConfig, RepositoryMetrics,
+    Versions,
+};
 
 use active::ActiveCalls;
 use call::Call;
@@ -49,7 +57,7 @@ pub struct InferService(Arc<Inner>);
 /// What all calls share. Calls and leading tasks hold it, so the models live until the last ends.
 #[derive(Debug)]
 struct Inner {
-    models: Vec<Arc<Model>>,
+    repository: Repository,
     store: ResultStore,
     flights: Collapse<Answer>,
     /// One permit per core: more reading of inputs at once would only take turns.
@@ -61,7 +69,7 @@ struct Inner {
     config: ServiceConfig,
 }
 
-/// Two models have one name, so clients could not choose.
+/// Two models have one name and version, so clients could not choose.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two models are named {0}")]
 pub struct DuplicateModel(String);
@@ -71,10 +79,31 @@ pub struct DuplicateModel(String);
 pub struct ModelStatus {
     /// The model's name.
     pub name: String,
-    /// The device that really runs it.
-    pub device: Device,
-    /// Whether a session works.
-    pub ready: bool,
+    /// Which of several.
+    pub version: String,
+    /// What it is, byte for byte.
+    pub digest: ModelDigest,
+    /// What it does.
+    pub task: Task,
+    /// The device that really runs it; `None` while it is not in memory.
+    pub device: Option<Device>,
+    /// Whether it can run.
+    pub state: ModelState,
+    /// What the process grew by when it was loaded; `None` while it is not in memory.
+    pub memory_bytes: Option<u64>,
+    /// How long nobody has asked for it.
+    pub idle: Duration,
+}
+
+/// Whether a model can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    /// A session works.
+    Ready,
+    /// It is not in memory, and is loaded when somebody asks.
+    Cold,
+    /// No session works.
+    Broken,
 }
 
 impl InferService {
@@ -86,16 +115,27 @@ impl InferService {
         items: CacheItems,
     ) -> Result<Self, DuplicateModel> {
         let mut names = HashSet::new();
-        if let Some(twice) = models.iter().find(|model| !names.insert(&model.info.name)) {
-            return Err(DuplicateModel(twice.info.name.clone()));
+        let mut twice = models.iter().map(|model| &model.info.name);
+        if let Some(twice) = twice.find(|name| !names.insert(*name)) {
+            return Err(DuplicateModel(twice.clone()));
         }
+        Ok(Self::of(Repository::of(models), results, config, items))
+    }
+
+    /// A service for the models of a repository.
+    pub fn of(
+        repository: Repository,
+        results: ResultsConfig,
+        config: ServiceConfig,
+        items: CacheItems,
+    ) -> Self {
         let limits = CollapseLimits {
             max_leader_age: results.max_leader_age,
             max_flights: results.max_flights,
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self(Arc::new(Inner {
-            models: models.into_iter().map(Arc::new).collect(),
+        Self(Arc::new(Inner {
+            repository,
             store: ResultStore::new(results.max_bytes),
             flights: Collapse::new(limits),
             reading: Semaphore::new(cores),
@@ -104,32 +144,27 @@ impl InferService {
             items,
             results,
             config,
-        })))
+        }))
+    }
+
+    /// The models.
+    pub fn repository(&self) -> &Repository {
+        &self.0.repository
     }
 
     /// Which models there are.
     pub fn catalog(&self) -> Catalog {
-        let models = self.0.models.iter();
-        Catalog {
-            models: models.map(|model| model.info.clone()).collect(),
-        }
+        self.0.repository.catalog()
     }
 
     /// Where each model runs, and whether it can.
     pub fn status(&self) -> Vec<ModelStatus> {
-        let models = self.0.models.iter();
-        let status = models.map(|model| ModelStatus {
-            name: model.info.name.clone(),
-            device: model.device,
-            ready: model.pool.is_ready(),
-        });
-        status.collect()
+        self.0.repository.status()
     }
 
-    /// Whether calls are accepted and every model can run.
+    /// Whether calls are accepted and every model that is in memory can run.
     pub fn is_ready(&self) -> bool {
-        let models = &self.0.models;
-        !self.0.calls.is_closed() && models.iter().all(|model| model.pool.is_ready())
+        !self.0.calls.is_closed() && self.0.repository.is_ready()
     }
 
     /// The results of a call's inputs, all or a fault. Results of other inputs of a call that
@@ -138,7 +173,11 @@ impl InferService {
         let arrived = Instant::now();
         let _active = self.0.calls.enter().ok_or_else(draining)?;
         request.validate()?;
-        let model = self.model(&request)?;
+        let deadline = self.0.deadline(&request, arrived);
+        let repository = &self.0.repository;
+        let model = repository.acquire(&request.model, &request.digest, deadline);
+        let model = model.await?;
+        check_task(&model, &request)?;
         let share = request.share.as_ref();
         let admitted = share.map(|share| self.0.shares.admit(share)).transpose()?;
         let taken = admitted.as_ref().map(Admitted::taken);
@@ -153,32 +192,31 @@ impl InferService {
         self.0.calls.close();
         // Late or not, the sessions are closed next.
         let _ = tokio::time::timeout_at(deadline, self.0.calls.idle()).await;
-        for model in &self.0.models {
-            model.pool.drain(deadline).await;
-        }
+        self.0.repository.drain(deadline).await;
     }
+}
 
-    fn model(&self, request: &InferRequest) -> Result<Arc<Model>, Fault> {
-        let models = &self.0.models;
-        let named = models.iter().find(|model| model.info.name == request.model);
-        let model = named.ok_or_else(|| {
-            // The name comes from the client and may be of any size: it is not repeated.
-            let known: Vec<_> = models
-                .iter()
-                .map(|model| model.info.name.as_str())
-                .collect();
-            let message = format!("no such model; there is {}", known.join(", "));
-            call_fault(FaultCode::UnknownModel, message)
-        })?;
-        if model.info.digest != request.digest {
-            let message = format!(
-                "model {} has digest {}, not the one asked for",
-                model.info.name, model.info.digest
-            );
-            return Err(call_fault(FaultCode::ModelChanged, message));
-        }
-        Ok(Arc::clone(model))
+impl Inner {
+    /// When a call that came then must be answered.
+    fn deadline(&self, request: &InferRequest, arrived: Instant) -> Instant {
+        let timeout = Duration::from_millis(request.timeout_ms.into());
+        arrived + timeout.min(self.config.max_timeout)
     }
+}
+
+/// The task is a part of the keys, so it must be the model's.
+fn check_task(model: &Model, request: &InferRequest) -> Result<(), Fault> {
+    let (has, asked) = (model.info.task(), request.task);
+    if has == asked {
+        return Ok(());
+    }
+    let message = format!(
+        "the task is {}; that of model {} is {}",
+        asked.name(),
+        model.info.name,
+        has.name()
+    );
+    Err(call_fault(FaultCode::BadRequest, message))
 }
 
 fn draining() -> Fault {

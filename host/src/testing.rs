@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, PoolOptions};
 use crate::inference::{
-    Backend, BackendError, Device, Output, Payload, Reader, TokenLimits, Tokenizer,
+    Backend, BackendError, Device, ModelFiles, Output, Payload, Reader, TokenLimits, Tokenizer,
 };
 use crate::results::{CacheItems, ResultsConfig};
 use crate::service::{InferService, Model, ServiceConfig};
@@ -179,6 +179,31 @@ impl Harness {
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("a string takes all");
         text
+    }
+}
+
+/// A model of a folder that computes nothing.
+pub(crate) fn model_of(files: &ModelFiles) -> Model {
+    let metrics = BatchMetrics::register(&mut Registry::default());
+    let pool = PoolOptions {
+        limits: BatchConfig::default().limits(Device::Cpu),
+        idle_shrink_after: Duration::from_secs(60),
+        metrics: metrics.for_model(&files.manifest.name, Device::Cpu),
+    };
+    let backend = Words {
+        computed: Computed::default(),
+        gate: mpsc::channel().1,
+    };
+    Model {
+        info: ModelInfo {
+            name: files.manifest.name.clone(),
+            version: files.manifest.version.clone(),
+            digest: files.digest,
+            ..info()
+        },
+        reader: Reader::Text(Box::new(tokenizer())),
+        device: Device::Cpu,
+        pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::guest::GuestConfig;
 use crate::inference::InferenceConfig;
 use crate::results::ResultsConfig;
 use crate::server::ServerConfig;
-use crate::service::ServiceConfig;
+use crate::service::{RepositoryConfig, ServiceConfig};
 
 pub use reader::{Mistake, Reader, Setting};
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub results: ResultsConfig,
     /// `[service]`: limits of calls.
     pub service: ServiceConfig,
+    /// `[models]`: which are served, and how long they stay in memory.
+    pub models: RepositoryConfig,
     /// `[log]`: what is written about requests.
     pub log: LogConfig,
 }
@@ -136,6 +138,7 @@ impl Settings {
             batch: sections::batch(&mut reader),
             results: sections::results(&mut reader),
             service: sections::service(&mut reader),
+            models: sections::models(&mut reader),
             log: sections::log(&mut reader),
         };
         let (known, mistakes) = reader.finish();

@@ -12,7 +12,7 @@ use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
 use crate::inference::{DeviceChoice, InferenceConfig};
 use crate::results::ResultsConfig;
 use crate::server::{ConnectionLimits, ServerConfig};
-use crate::service::ServiceConfig;
+use crate::service::{RepositoryConfig, ServiceConfig, Versions};
 
 /// Longest time that any setting may name, in milliseconds: a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -219,6 +219,25 @@ pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
     ServiceConfig {
         max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
         max_tenants: section.integer("max_tenants", default.max_tenants, 1..=1_000_000),
+    }
+}
+
+pub(super) fn models(reader: &mut Reader) -> RepositoryConfig {
+    let default = RepositoryConfig::default();
+    let mut section = reader.section("models");
+    let versions = [("latest", Versions::Latest), ("all", Versions::All)];
+    let versions = section.choice("versions", default.versions, &versions);
+    let idle = section.duration("idle_unload_after_ms", Duration::ZERO, 0..=(30 * DAY_MS));
+    let max_mib = section.integer("max_memory_mib", 0, 0..=MAX_MIB);
+    RepositoryConfig {
+        versions,
+        idle_unload_after: (!idle.is_zero()).then_some(idle),
+        max_memory_bytes: (max_mib > 0).then_some(max_mib * MIB),
+        retry_load_after: milliseconds(
+            &mut section,
+            "retry_load_after_ms",
+            default.retry_load_after,
+        ),
     }
 }
 

@@ -21,6 +21,7 @@ mod session;
 pub use backend::{Backend, BackendError, Output, Payload};
 pub use config::{InferenceConfig, InferenceConfigError};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
+pub use memory::{give_back as give_memory_back, resident_bytes};
 pub use model::{
     BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, MANIFEST,
     Manifest, ModelError, ModelFiles, ModelTask, Pooling, Resize, RunSettings,

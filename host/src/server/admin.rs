@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, on a listener of their own.
+//! `/livez`, `/readyz`, `/metrics` and `/models`, on a listener of their own.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::service::InferService;
+use super::models;
+use crate::service::{InferService, ModelState};
 
 /// What the admin pages show.
 #[derive(Clone)]
@@ -41,9 +42,11 @@ pub struct Readiness {
 pub struct ModelReadiness {
     /// Its name.
     pub name: String,
-    /// The device that really runs it: `cpu` or `cuda:N`.
-    pub device: String,
-    /// Whether a session works.
+    /// Which of several.
+    pub version: String,
+    /// The device that really runs it: `cpu` or `cuda:N`; none while it is not in memory.
+    pub device: Option<String>,
+    /// Whether a session works, or the model is not in memory and is loaded when somebody asks.
     pub ready: bool,
 }
 
@@ -63,7 +66,8 @@ impl Admin {
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(self)
+            .with_state(self.clone())
+            .merge(models::router(self.0.service.repository().clone()))
     }
 
     fn readiness(&self) -> Readiness {
@@ -75,8 +79,9 @@ impl Admin {
             .into_iter()
             .map(|status| ModelReadiness {
                 name: status.name,
-                device: status.device.to_string(),
-                ready: status.ready,
+                version: status.version,
+                device: status.device.map(|device| device.to_string()),
+                ready: status.state != ModelState::Broken,
             });
         Readiness {
             ready: self.0.service.is_ready() && !draining,

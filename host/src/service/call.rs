@@ -48,8 +48,7 @@ impl Call {
         request: InferRequest,
         arrived: Instant,
     ) -> Self {
-        let timeout = Duration::from_millis(request.timeout_ms.into());
-        let deadline = arrived + timeout.min(service.config.max_timeout);
+        let deadline = service.deadline(&request, arrived);
         Self {
             plan: Plan::new(&request),
             service,

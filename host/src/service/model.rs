@@ -36,6 +36,15 @@ pub enum OpenError {
     /// The runtime does not run it.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// Models of this host were given and not loaded.
+    #[error("the model was not loaded from a folder")]
+    NoLoader,
+    /// Loading ended in a defect.
+    #[error("loading the model panicked")]
+    Panicked,
+    /// Another model lies where it was.
+    #[error("its files have changed: put the new ones in place with `brink models load NAME`")]
+    Changed,
     /// The system gives no thread.
     #[error("no thread for a session")]
     Thread(#[source] io::Error),
@@ -52,10 +61,21 @@ impl Model {
         metrics: &BatchMetrics,
     ) -> Result<Self, OpenError> {
         let files = ModelFiles::read(folder)?;
-        let opened = open_sessions(runtime, &files, inference)?;
+        Self::of_files(runtime, &files, inference, batch, metrics)
+    }
+
+    /// As [`open`](Self::open), of a folder that was read.
+    pub fn of_files(
+        runtime: &Runtime,
+        files: &ModelFiles,
+        inference: &InferenceConfig,
+        batch: &BatchConfig,
+        metrics: &BatchMetrics,
+    ) -> Result<Self, OpenError> {
+        let opened = open_sessions(runtime, files, inference)?;
         let interface = &opened.interface;
-        let reader = Reader::load(&files, &interface.inputs)?;
-        let info = info(&files, interface);
+        let reader = Reader::load(files, &interface.inputs)?;
+        let info = info(files, interface);
         tracing::info!(
             model = info.name,
             digest = %info.digest,

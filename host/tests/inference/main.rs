@@ -14,7 +14,7 @@ use brink_host::inference::{
     Tokenizer, open_sessions,
 };
 use brink_host::results::{CacheItems, ResultsConfig};
-use brink_host::service::{InferService, Model, ServiceConfig};
+use brink_host::service::{InferService, Model, ModelState, ServiceConfig};
 use brink_protocol::infer::DEFAULT_URGENCY;
 use brink_protocol::{FaultCode, InferAnswer, InferReply, InferRequest, Input};
 use prometheus_client::registry::Registry;
@@ -202,7 +202,10 @@ fn session_that_gave_memory_back_goes_on() {
 #[tokio::test]
 async fn device_that_really_runs_is_reported() {
     let status = &SERVICE.status()[0];
-    assert_eq!((status.device, status.ready), (Device::Cpu, true));
+    assert_eq!(
+        (status.device, status.state),
+        (Some(Device::Cpu), ModelState::Ready)
+    );
 }
 
 /// On a machine or with a library that has no CUDA, asking for it by name is an error at start,

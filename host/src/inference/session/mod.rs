@@ -43,6 +43,8 @@ pub struct Session {
     blank: Payload,
     /// Options of the run that gives memory back.
     shrinking: Arc<RunOptions<NoSelectedOutputs>>,
+    /// Last, so that what the session took is free by then.
+    _give_back: memory::GiveBack,
 }
 
 /// How payloads become inputs, and outputs results.
@@ -110,6 +112,7 @@ impl Session {
             wiring,
             blank,
             shrinking: Arc::new(shrinking),
+            _give_back: memory::GiveBack,
         })
     }
 
