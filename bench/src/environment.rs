@@ -31,6 +31,15 @@ pub(crate) struct Environment {
 impl Environment {
     /// Starts `brink up` on free ports, with further settings as `section.key=value`.
     pub(crate) async fn start_brink(&self, settings: &[&str]) -> Result<Server> {
+        self.start_brink_with(settings, &[]).await
+    }
+
+    /// The same, with variables of the component as `name=value`.
+    pub(crate) async fn start_brink_with(
+        &self,
+        settings: &[&str],
+        variables: &[&str],
+    ) -> Result<Server> {
         let address = free_address()?;
         let shown = |path: &Path| path.display().to_string();
         let mut arguments: Vec<String> = [
@@ -51,6 +60,9 @@ impl Environment {
         // Neither baseline writes a log, so the server under test writes none either.
         for setting in ["log.level=warn"].iter().chain(settings) {
             arguments.extend(["--set".to_owned(), (*setting).to_owned()]);
+        }
+        for variable in variables {
+            arguments.extend(["--variable".to_owned(), (*variable).to_owned()]);
         }
         Server::start(&self.brink, &arguments, address).await
     }

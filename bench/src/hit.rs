@@ -179,6 +179,7 @@ impl Target {
             Kind::Embeddings => Some(embeddings(case.items)),
             Kind::Fresh => (case == MAIN).then(|| embeddings(1)),
             Kind::File => (case.items == 1).then(|| Call {
+                content_type: "application/json",
                 method: Method::GET,
                 path: "/file",
                 body: Bytes::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -24,15 +24,26 @@ pub(crate) struct Call {
     pub(crate) path: &'static str,
     /// The body; empty for GET.
     pub(crate) body: Bytes,
+    /// The body's media type.
+    pub(crate) content_type: &'static str,
 }
 
 impl Call {
     /// A JSON POST.
     pub(crate) fn post(path: &'static str, body: impl Into<Bytes>) -> Self {
         Self {
+            content_type: "application/json",
+            ..Self::post_bytes(path, body)
+        }
+    }
+
+    /// A POST of any bytes.
+    pub(crate) fn post_bytes(path: &'static str, body: impl Into<Bytes>) -> Self {
+        Self {
             method: Method::POST,
             path,
             body: body.into(),
+            content_type: "application/octet-stream",
         }
     }
 }
@@ -83,22 +94,29 @@ impl Connection {
 
     /// Sends a request and reads its whole answer; anything but a 2xx is an error.
     pub(crate) async fn send(&mut self, call: &Call) -> Result<Bytes> {
+        let (parts, body) = self.exchange(call).await?.into_parts();
+        ensure!(
+            parts.status.is_success(),
+            "{}: {}",
+            parts.status,
+            String::from_utf8_lossy(&body)
+        );
+        Ok(body)
+    }
+
+    /// Sends a request and reads its whole answer, whatever it says.
+    pub(crate) async fn exchange(&mut self, call: &Call) -> Result<Response<Bytes>> {
         let request = Request::builder()
             .method(call.method.clone())
             .uri(call.path)
             .header("host", &self.host)
-            .header("content-type", "application/json")
+            .header("content-type", call.content_type)
             .body(Full::new(call.body.clone()))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        ensure!(
-            status.is_success(),
-            "{status}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        Ok(body)
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Response::from_parts(parts, body))
     }
 }
 

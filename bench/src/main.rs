@@ -2,14 +2,18 @@
 //! absolute times on a shared machine mean nothing.
 
 mod baseline;
+mod classify;
 mod environment;
 mod hit;
+mod latency;
 mod load;
 mod miss;
 mod neighbours;
 mod nginx;
+mod overload;
 mod process;
 mod report;
+mod soak;
 mod texts;
 mod waiting;
 
@@ -33,6 +37,14 @@ enum Benchmark {
     Miss(miss::Options),
     /// What slow misses and a hostile component do to hits beside them
     Neighbours(neighbours::Options),
+    /// What classifying pictures and files costs, against ONNX Runtime alone
+    Classify(classify::Options),
+    /// Latency at half load, with batching and one by one
+    Latency(latency::Options),
+    /// Three times what the host can do, for a minute: who is answered, who is refused, and how fast
+    Overload(overload::Options),
+    /// Memory under random shapes for a long time
+    Soak(soak::Options),
     /// Memory per 1,000 waiting requests
     Waiting(waiting::Options),
     /// The native baseline of `hit`, as a server of its own
@@ -49,6 +61,10 @@ async fn main() -> Result<()> {
         Benchmark::Hit(options) => hit::run(options).await,
         Benchmark::Miss(options) => miss::run(options).await,
         Benchmark::Neighbours(options) => neighbours::run(options).await,
+        Benchmark::Classify(options) => classify::run(options).await,
+        Benchmark::Latency(options) => latency::run(options).await,
+        Benchmark::Overload(options) => overload::run(options).await,
+        Benchmark::Soak(options) => soak::run(options).await,
         Benchmark::Waiting(options) => waiting::run(options).await,
         Benchmark::NativeServer {
             address,

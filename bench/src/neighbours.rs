@@ -192,6 +192,7 @@ impl Waiting {
 
 async fn ask_for_ever(server: &Server, path: &'static str) -> Result<JoinSet<Result<()>>> {
     let call = Call {
+        content_type: "application/json",
         method: http::Method::GET,
         path,
         body: Bytes::new(),

@@ -14,9 +14,14 @@ const SHORTEST: f64 = 3.0;
 const LONGEST: f64 = 110.0;
 
 /// A small generator (xorshift64*): the texts need variety, not secrecy.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    /// A series of its own for every seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ (seed + 1).wrapping_mul(0xd134_2543_de82_ef95))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -24,7 +29,8 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() >> 33) as usize % bound
     }
 
@@ -36,8 +42,7 @@ impl Random {
 /// `count` distinct texts of a series; another `series` gives other texts.
 pub(crate) fn mixed(series: u64, count: usize) -> Vec<String> {
     let words: Vec<&str> = WORDS.split_whitespace().collect();
-    let mut random =
-        Random(0x9e37_79b9_7f4a_7c15 ^ (series + 1).wrapping_mul(0xd134_2543_de82_ef95));
+    let mut random = Random::new(series);
     (0..count)
         .map(|index| {
             let length = SHORTEST + (LONGEST - SHORTEST) * random.unit().powi(3);
@@ -47,6 +52,15 @@ pub(crate) fn mixed(series: u64, count: usize) -> Vec<String> {
             format!("{} {index}", chosen.join(" "))
         })
         .collect()
+}
+
+/// A text of so many words.
+pub(crate) fn of_words(random: &mut Random, count: usize) -> String {
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    let chosen: Vec<&str> = (0..count)
+        .map(|_| words[random.below(words.len())])
+        .collect();
+    chosen.join(" ")
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 /// The folder of the default model.
 pub(crate) fn model() -> PathBuf {
+    named("all-MiniLM-L6-v2")
+}
+
+/// The folder of a model.
+pub(crate) fn named(name: &str) -> PathBuf {
     let models = env::var_os("BRINK_MODELS").map(PathBuf::from);
-    models
-        .unwrap_or_else(|| cache().join("models"))
-        .join("all-MiniLM-L6-v2")
+    models.unwrap_or_else(|| cache().join("models")).join(name)
 }
 
 /// The ONNX Runtime library.

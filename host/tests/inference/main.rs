@@ -2,12 +2,15 @@
 //!
 //! Needs what `cargo xtask setup` makes; see [`files`] for where it is looked for.
 
+mod classify;
 mod files;
+mod generic;
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use brink_cache::Scope;
+use brink_cache::key::Task;
+use brink_cache::{ModelDigest, Scope};
 use brink_host::batch::{BatchConfig, BatchMetrics};
 use brink_host::inference::{
     Backend, Device, DeviceChoice, InferenceConfig, ModelFiles, Payload, Runtime, TokenLimits,
@@ -63,14 +66,25 @@ static SERVICE: LazyLock<InferService> = LazyLock::new(|| {
 fn request(inputs: Vec<Input>, truncate: bool) -> InferRequest {
     let model = &SERVICE.catalog().models[0];
     InferRequest {
-        request_id: "test".to_owned(),
-        scope: Scope::Public,
-        tenant: "default".to_owned(),
-        urgency: DEFAULT_URGENCY,
         model: model.name.clone(),
         digest: model.digest,
         task: model.task(),
         truncate,
+        ..blank_request(inputs)
+    }
+}
+
+/// The same, of no model yet.
+fn blank_request(inputs: Vec<Input>) -> InferRequest {
+    InferRequest {
+        request_id: "test".to_owned(),
+        scope: Scope::Public,
+        tenant: "default".to_owned(),
+        urgency: DEFAULT_URGENCY,
+        model: String::new(),
+        digest: ModelDigest([0; 32]),
+        task: Task::Embed,
+        truncate: false,
         look_up: false,
         store: false,
         timeout_ms: 30_000,
