@@ -6,7 +6,7 @@
 //! downloads/                           packages as fetched, checked by sha256
 //! onnxruntime/1.31.1/                  libonnxruntime.so
 //! venv/ venv-test/                     Python: for the converters, and for the tests
-//! models/all-MiniLM-L6-v2/             model.toml, model.onnx, tokenizer.json
+//! models/NAME/                         model.toml, model.onnx, and a tokenizer.json or a labels.txt
 //! ```
 
 use std::ffi::OsString;

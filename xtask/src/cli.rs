@@ -57,7 +57,7 @@ enum Command {
     /// Sets up what is missing, builds components and host in release mode, and serves.
     #[command(after_help = ENVIRONMENT)]
     Up(UpArgs),
-    /// Only sets up: Wasm target, ONNX Runtime, default model. Downloads about 150 MB the first time.
+    /// Only sets up: Wasm target, ONNX Runtime, models. Downloads about 155 MB the first time.
     #[command(after_help = ENVIRONMENT)]
     Setup,
     /// Fetches and builds models.

