@@ -151,9 +151,15 @@ class Weights:
             raise BuildError("the weights end early")
         return np.frombuffer(data, element)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._slices
+
+    def shape(self, name: str) -> Tuple[int, ...]:
+        return self._slices[name].shape
+
     def take(self, name: str, *shape: int) -> np.ndarray:
         """Returns one tensor, which must be float32 and have exactly this shape."""
-        if name not in self._slices:
+        if name not in self:
             raise BuildError(f"the weights have no tensor {name}")
         entry = self._slices[name]
         if entry.kind != "float32" or entry.shape != shape:

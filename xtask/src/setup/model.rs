@@ -2,7 +2,7 @@
 //! package has one ready.
 //!
 //! What a model is, and how it is built, lies in `models/NAME/` (`model.toml`, `build.py`); what is fetched
-//! for it is pinned in [`catalog`].
+//! for it is pinned in [`catalog`]. `models/NAME/reference/` is for tests, and nothing here reads it.
 
 mod catalog;
 mod labels;
