@@ -213,6 +213,48 @@ fn session_that_gave_memory_back_goes_on() {
     assert_eq!(session.run(&batch).expect("vectors"), before);
 }
 
+/// With shape buckets a result is the same to its last bit, alone and in any company.
+#[test]
+fn shape_buckets_make_results_equal_to_the_bit() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let manifest = std::fs::read_to_string(files::model().join("model.toml")).expect("a file");
+    let buckets = "[batching]\nshape_buckets = [16, 64, 256]\nbucket_items = 4";
+    std::fs::write(
+        folder.path().join("model.toml"),
+        format!("{manifest}\n{buckets}"),
+    )
+    .expect("a writable folder");
+    for file in ["model.onnx", "tokenizer.json"] {
+        let link = folder.path().join(file);
+        std::os::unix::fs::symlink(files::model().join(file), link).expect("a link");
+    }
+    let runtime = Runtime::load(&files::onnxruntime()).expect("ONNX Runtime");
+    let files = ModelFiles::read(folder.path()).expect("the model");
+    let config = InferenceConfig {
+        device: DeviceChoice::Cpu,
+        sessions: Some(1),
+        ..InferenceConfig::default()
+    };
+    let mut opened = open_sessions(&runtime, &files, &config).expect("a session");
+    let session = &mut opened.sessions[0];
+    let item = |length: u32| {
+        let words = (0..length).map(|word| 2000 + word * 37 % 9000);
+        Payload::Tokens([101].into_iter().chain(words).chain([102]).collect())
+    };
+    let items: Vec<Payload> = [3, 9, 14, 1].map(item).into();
+    let together = session
+        .run(&items.iter().collect::<Vec<_>>())
+        .expect("vectors");
+    for (index, item) in items.iter().enumerate() {
+        let alone = session.run(&[item]).expect("a vector");
+        assert_eq!(alone[0], together[index], "item {index} alone");
+        let pair = session
+            .run(&[&items[(index + 1) % 4], item])
+            .expect("vectors");
+        assert_eq!(pair[1], together[index], "item {index} in another place");
+    }
+}
+
 #[tokio::test]
 async fn device_that_really_runs_is_reported() {
     let status = &SERVICE.status()[0];

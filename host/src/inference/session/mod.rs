@@ -39,6 +39,8 @@ const WARM_UP: [u32; 4] = [1; 4];
 pub struct Session {
     inner: ort::session::Session,
     wiring: Wiring,
+    /// What batches are filled up to.
+    shape: FixedShape,
     /// An item that the model takes.
     blank: Payload,
     /// Options of the run that gives memory back.
@@ -63,6 +65,41 @@ pub struct Interface {
     pub outputs: Vec<TensorInfo>,
     /// Whether there is such a dimension.
     pub batched: bool,
+}
+
+/// What batches are filled up to, so that an item is always computed in a run of the same shape: whatever
+/// the runtime does differently for other shapes, it cannot show in a result then.
+#[derive(Clone, Debug, Default)]
+struct FixedShape {
+    /// Lengths, rising; empty: the longest item's.
+    lengths: Vec<usize>,
+    /// Items, if there are lengths.
+    items: usize,
+}
+
+impl FixedShape {
+    fn of(files: &ModelFiles) -> Self {
+        let batching = &files.manifest.batching;
+        Self {
+            lengths: batching.shape_buckets.clone(),
+            items: batching.bucket_items.unwrap_or(1),
+        }
+    }
+
+    /// Items and length of a run of this batch, at least.
+    fn at_least(&self, batch: &[&Payload]) -> [usize; 2] {
+        if self.lengths.is_empty() {
+            return [0, 0];
+        }
+        let longest = batch
+            .iter()
+            .map(|payload| payload.size())
+            .max()
+            .unwrap_or(0);
+        let length = self.lengths.iter().find(|length| **length >= longest);
+        // Beyond the last one an item runs in its own length.
+        [self.items, length.copied().unwrap_or(longest)]
+    }
 }
 
 /// Why a session cannot be loaded.
@@ -110,6 +147,7 @@ impl Session {
         Ok(Self {
             inner,
             wiring,
+            shape: FixedShape::of(files),
             blank,
             shrinking: Arc::new(shrinking),
             _give_back: memory::GiveBack,
@@ -136,14 +174,15 @@ impl Session {
         options: Option<&RunOptions<NoSelectedOutputs>>,
     ) -> Result<Vec<Output>, BackendError> {
         let inner = &mut self.inner;
+        let at_least = self.shape.at_least(batch);
         match &mut self.wiring {
             Wiring::Tokens(feed, numbers) => {
-                feed.fill(batch, [0, 0])?;
+                feed.fill(batch, at_least)?;
                 let given = run(inner, &feed.values().map_err(runtime_error)?, options)?;
                 numbers.results(&given, feed.lengths())
             }
             Wiring::Pixels(feed, numbers) => {
-                feed.fill(batch, 0)?;
+                feed.fill(batch, at_least[0])?;
                 let given = run(inner, &feed.values().map_err(runtime_error)?, options)?;
                 numbers.results(&given, &vec![1; batch.len()])
             }
