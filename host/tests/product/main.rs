@@ -6,6 +6,7 @@ mod doors;
 mod embeddings;
 mod failures;
 mod leaks;
+mod models;
 mod origins;
 mod policy;
 mod structure;

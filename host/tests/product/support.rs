@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use brink_host::application::{Edge, Files, Running, start};
 use brink_host::config::Settings;
@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";
@@ -31,12 +32,24 @@ fn cache() -> PathBuf {
         .expect("BRINK_CACHE or HOME is set")
 }
 
+/// Where all the models are.
+pub(crate) fn all_models() -> PathBuf {
+    std::env::var_os("BRINK_MODELS").map_or_else(|| cache().join("models"), PathBuf::from)
+}
+
+/// The embedding model alone: most tests need no other, and loading takes time.
+static EMBEDDING: LazyLock<TempDir> = LazyLock::new(|| {
+    let models = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(all_models().join(MODEL), models.path().join(MODEL)).unwrap();
+    models
+});
+
 pub(crate) fn files() -> Files {
     let or = |name: &str, default: &str| {
         std::env::var_os(name).map_or_else(|| cache().join(default), PathBuf::from)
     };
     Files {
-        models: or("BRINK_MODELS", "models"),
+        models: EMBEDDING.path().to_owned(),
         onnxruntime: or("BRINK_ONNXRUNTIME", "onnxruntime/1.31.1/libonnxruntime.so"),
     }
 }
@@ -94,6 +107,17 @@ impl Product {
         started.map(Self).expect("the product starts")
     }
 
+    /// With the models of that folder.
+    pub(crate) async fn with_models(models: &Path, variables: &[(&str, &str)]) -> Self {
+        let edge = Self::edge([None, None], None, variables);
+        let files = Files {
+            models: models.to_owned(),
+            ..files()
+        };
+        let started = start(Self::settings(&[]), &files, Some(edge)).await;
+        started.map(Self).expect("the product starts")
+    }
+
     fn settings(set: &[&str]) -> Settings {
         let mut overrides = vec![
             "server.listen=127.0.0.1:0",
@@ -110,16 +134,25 @@ impl Product {
         variables: &[(&str, &str)],
         set: &[&str],
     ) -> anyhow::Result<Self> {
-        let settings = Self::settings(set);
+        let edge = Self::edge([policy, tenants], store, variables);
+        start(Self::settings(set), &files(), Some(edge))
+            .await
+            .map(Self)
+    }
+
+    fn edge(
+        [policy, tenants]: [Option<PathBuf>; 2],
+        store: Option<Arc<dyn KeyValue>>,
+        variables: &[(&str, &str)],
+    ) -> Edge {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let edge = Edge {
+        Edge {
             manifest: workspace().join("spin.toml"),
             variables: variables.iter().map(own).collect::<BTreeMap<_, _>>(),
             policy,
             tenants,
             store,
-        };
-        start(settings, &files(), Some(edge)).await.map(Self)
+        }
     }
 
     pub(crate) async fn client(&self) -> Client {
