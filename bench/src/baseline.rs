@@ -11,11 +11,11 @@ use axum::http::{Request as HttpRequest, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use brink_cache::{Key, ModelDigest, Outcome, UnixSeconds};
-use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Settled};
 use brink_gateway::in_force::InForce;
+use brink_gateway::items::{Fetched, Prefixes};
 use brink_gateway::reply::{Exchange, Reply};
 use brink_protocol::{
     Catalog, InferAnswer, InferredItem, ModelInfo, ModelKind, TextLimits, Timings,
@@ -32,7 +32,7 @@ const MAX_BODY: u64 = 16 << 20;
 
 struct Native {
     store: Cache<Key, Bytes>,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     in_force: Arc<InForce>,
     file: Bytes,
 }
@@ -45,7 +45,7 @@ pub(crate) async fn serve_native(
 ) -> Result<()> {
     let native = Arc::new(Native {
         store: Cache::new(MAX_ENTRIES),
-        catalog: Catalog {
+        catalog: Arc::new(Catalog {
             models: vec![ModelInfo {
                 name: model.to_owned(),
                 version: "1".to_owned(),
@@ -60,7 +60,7 @@ pub(crate) async fn serve_native(
                 created: 0,
                 owned_by: "baseline".to_owned(),
             }],
-        },
+        }),
         in_force: Arc::default(),
         file: vec![b'x'; file_bytes].into(),
     });

@@ -45,10 +45,10 @@ pub(crate) async fn of(world: &impl World, asked: &Asked) -> Result<BTreeSet<Key
     Ok(keys)
 }
 
-async fn known_models(world: &impl World) -> Result<Catalog, Problem> {
+async fn known_models(world: &impl World) -> Result<Arc<Catalog>, Problem> {
     let bytes = world.get(catalog::STORE_KEY).await?;
     let stored = bytes.and_then(|bytes| message::decode::<(UnixSeconds, Catalog)>(&bytes).ok());
-    stored.map(|(_, catalog)| catalog).ok_or_else(|| {
+    stored.map(|(_, catalog)| Arc::new(catalog)).ok_or_else(|| {
         let detail = "No edge has stored the list of models yet. GET /v1/models once and send this again, or purge by \
                       \"model\".";
         Problem::new(

@@ -90,7 +90,7 @@ mod tests {
         let check = |head: &str, expected: &str| {
             assert_eq!(where_to(&open, head), expected, "{head}");
         };
-        check("POST /v1/embeddings", "Embeddings(Post)");
+        check("POST /v1/embeddings", "Items(Embeddings(Post))");
         check("PUT /v1/embeddings", "method_not_allowed");
         check("GET /v1/models", "Models");
         check("POST /v1/chat/completions", "rest: chat/completions");

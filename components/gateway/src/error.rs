@@ -1,7 +1,7 @@
 //! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
 
 use brink_cache::tenant::{AuthError, TenantLimits, Wait};
-use brink_protocol::{Fault, FaultCode};
+use brink_protocol::{Fault, FaultCode, ModelInfo};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -75,6 +75,30 @@ impl ApiError {
             param: Some("model".to_owned()),
             ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
         }
+    }
+
+    /// 404: the model exists, and not in that version.
+    pub fn unknown_version(name: &str, version: &str, versions: &[&str]) -> Self {
+        let message = format!(
+            "the model {} has no version {}; it has {}",
+            shorten(name),
+            shorten(version),
+            versions.join(", ")
+        );
+        Self {
+            param: Some("version".to_owned()),
+            ..Self::new(StatusCode::NOT_FOUND, "version_not_found", message)
+        }
+    }
+
+    /// 400: the model does something else than what was asked for.
+    pub fn wrong_task(model: &ModelInfo, lacks: &str) -> Self {
+        let message = format!(
+            "the model {} {lacks}: its task is {}",
+            model.name,
+            model.task().name()
+        );
+        Self::invalid("model", message)
     }
 
     /// 405: the route exists, the method does not.
@@ -174,17 +198,13 @@ impl ApiError {
     }
 
     /// 404: an input was named by its digest, and its result is not stored.
-    pub fn input_not_stored(index: usize) -> Self {
+    pub fn input_not_stored(param: String) -> Self {
+        let message = format!(
+            "no usable result is stored for {param}, of which only the digest was sent; send the text with QUERY or POST"
+        );
         Self {
-            param: Some(format!("input[{index}]")),
-            ..Self::new(
-                StatusCode::NOT_FOUND,
-                "input_not_stored",
-                format!(
-                    "no usable result is stored for input[{index}], of which only the digest was sent; send the text \
-                     with QUERY or POST"
-                ),
-            )
+            param: Some(param),
+            ..Self::new(StatusCode::NOT_FOUND, "input_not_stored", message)
         }
     }
 
@@ -238,12 +258,12 @@ impl ApiError {
         )
     }
 
-    /// What the host said, with the item's index as the client knows it.
-    pub fn from_fault(fault: Fault, input_index: Option<usize>) -> Self {
+    /// What the host said. `input` is what the client calls the input that it is about.
+    pub fn from_fault(fault: Fault, input: Option<String>) -> Self {
         let status = StatusCode::from_u16(fault.code.status()).unwrap_or(StatusCode::BAD_GATEWAY);
         let param = match fault.code {
             FaultCode::UnknownModel => Some("model".to_owned()),
-            _ => input_index.map(|index| format!("input[{index}]")),
+            _ => input,
         };
         Self {
             status,
@@ -356,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_the_clients_own_index() {
+    fn faults_name_the_clients_own_input() {
         let fault = Fault {
             code: FaultCode::InputTooLong,
             message: "300 tokens".to_owned(),
             item: Some(0),
             retry_after_ms: None,
         };
-        let error = ApiError::from_fault(fault, Some(7));
+        let error = ApiError::from_fault(fault, Some("input[7]".to_owned()));
         assert_eq!(error.param.as_deref(), Some("input[7]"));
         assert_eq!(error.status, StatusCode::BAD_REQUEST);
     }

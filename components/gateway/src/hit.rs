@@ -16,19 +16,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brink_cache::key::Task;
 use brink_cache::{Key, RequestControl, UnixSeconds};
 use brink_protocol::{Catalog, Fault, InferAnswer, InferRequest};
 
 use crate::destination::Destination;
-use crate::embeddings::{
-    Answer, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Timing,
-};
 use crate::error::ApiError;
 use crate::head::Head;
-use crate::in_force::InForce;
+use crate::in_force::{Caller, InForce};
+use crate::items::{
+    Answer, Bound, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Timing,
+};
 use crate::origin::call::wants_key;
 use crate::reply::Reply;
-use crate::route::{Route, Verb};
+use crate::route::{Items, Route};
 use crate::ruling::{Asked, Ruling};
 use crate::{cors, models};
 
@@ -50,7 +51,7 @@ pub trait Clock {
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// The models; `None` when they are not known well enough.
-    pub catalog: Option<&'a Catalog>,
+    pub catalog: Option<&'a Arc<Catalog>>,
     /// Prefixes of keys from earlier requests.
     pub prefixes: &'a Prefixes,
     /// What operators have decided.
@@ -146,16 +147,8 @@ pub fn begin(
     }
     let caller = known.in_force.caller(head.get("authorization"))?;
     let reply = match (route, known.catalog) {
-        (Route::Embeddings(verb), _) => {
-            let asked = Asked {
-                if_none_match: (verb != Verb::Post)
-                    .then(|| head.get("if-none-match").map(str::to_owned))
-                    .flatten(),
-                wants_key: wants_key(head),
-                ..Asked::embeddings(verb, caller)
-            };
-            let asked = Embeddings { verb, asked };
-            return embeddings(asked, head, body, known, clock);
+        (Route::Items(route), _) => {
+            return items(&Asking { head, body, route }, caller, known, clock);
         }
         (_, None) => return Ok(Begun::CatalogNeeded),
         (Route::Model(name), Some(catalog)) => {
@@ -166,58 +159,54 @@ pub fn begin(
     Ok(Begun::Answered(reply))
 }
 
-struct Embeddings {
-    verb: Verb,
-    asked: Asked,
+/// A request for results of items.
+struct Asking<'a> {
+    head: &'a Head<'a>,
+    body: &'a [u8],
+    route: Items,
 }
 
-fn embeddings(
-    Embeddings { verb, asked }: Embeddings,
-    head: &Head<'_>,
-    body: &[u8],
+fn items(
+    asking: &Asking<'_>,
+    caller: Caller,
     known: Known<'_>,
     clock: &impl Clock,
 ) -> Result<Begun, ApiError> {
     let since = clock.monotonic();
-    if body.len() as u64 > known.max_body_bytes {
-        let size = body.len() as u64;
+    let size = asking.body.len() as u64;
+    if size > known.max_body_bytes {
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
-    let request = match verb {
-        Verb::Get => Request::from_query(head.query.unwrap_or_default())?,
-        Verb::Query => {
-            check_content_type(head)?;
-            Request::parse(body)?
-        }
-        // Clients of OpenAI's API are not all careful with the field.
-        Verb::Post => Request::parse(body)?,
-    };
+    let request = asking.route.read(asking.head, asking.body)?;
     let Some(catalog) = known.catalog else {
         return Ok(Begun::CatalogNeeded);
     };
-    // Rules speak of the name that the client wrote; all else is the model's.
-    let ruling = Ruling::new(known.in_force, asked, &request.model);
-    let request = request.for_model(known.in_force.policy());
+    let policy = known.in_force.policy();
+    let name = policy.model_of(&request.model);
+    let model = Bound::find(catalog, name, request.version.as_deref())?;
+    let asked = asking.asked(model.model().task(), caller);
     let planned = Planned {
-        request,
-        ruling,
-        control: request_control(head),
+        // Rules speak of the name that the client wrote; all else is the model's.
+        ruling: Ruling::new(known.in_force, asked, &request.model),
+        request: request.for_model(policy),
+        control: request_control(asking.head),
     };
-    let mut pending = planned.bind(catalog, known.prefixes, clock)?;
+    let mut pending = planned.bind(model, known.prefixes, clock)?;
     pending.timing.key = pending.since.saturating_sub(since);
     Ok(Begun::Pending(Box::new(pending)))
 }
 
-/// RFC 10008 §2: without a media type that is right, the content of a QUERY means nothing.
-fn check_content_type(head: &Head<'_>) -> Result<(), ApiError> {
-    let value = head
-        .get("content-type")
-        .ok_or_else(ApiError::no_content_type)?;
-    let media = value.split(';').next().unwrap_or_default().trim();
-    if media.eq_ignore_ascii_case("application/json") {
-        return Ok(());
+impl Asking<'_> {
+    /// What the policy is asked about.
+    fn asked(&self, task: Task, caller: Caller) -> Asked {
+        let method = self.route.method();
+        let conditional = (method != "POST").then(|| self.head.get("if-none-match"));
+        Asked {
+            if_none_match: conditional.flatten().map(str::to_owned),
+            wants_key: wants_key(self.head),
+            ..Asked::own(method, self.route.path(), task, caller)
+        }
     }
-    Err(ApiError::wrong_content_type(media))
 }
 
 /// All `Cache-Control` fields of a request count (RFC 9110 §5.3).
@@ -239,13 +228,10 @@ struct Planned {
 impl Planned {
     fn bind(
         self,
-        catalog: &Catalog,
+        model: Bound,
         prefixes: &Prefixes,
         clock: &impl Clock,
     ) -> Result<Pending, ApiError> {
-        let model = catalog
-            .find(&self.request.model)
-            .ok_or_else(|| ApiError::unknown_model(&self.request.model))?;
         let plan = Plan::new(self.request, model, self.ruling, self.control, prefixes)?;
         Ok(Pending {
             plan,
@@ -322,6 +308,11 @@ impl Missing {
         self.resolved.negative(item, fault, clock.now())
     }
 
+    /// What the host said about the call, told to the client.
+    pub fn error(&self, fault: Fault) -> ApiError {
+        self.resolved.error(fault)
+    }
+
     /// Index among the client's inputs of the upstream call's `item`-th input.
     pub fn input_index(&self, item: u32) -> Option<usize> {
         self.resolved.input_index(item)
@@ -333,7 +324,7 @@ impl Missing {
     /// When the new model does not take the request.
     pub fn replan(
         self,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
         prefixes: &Prefixes,
         clock: &impl Clock,
     ) -> Result<Pending, ApiError> {
@@ -344,7 +335,9 @@ impl Missing {
             ruling,
             control,
         };
-        let mut pending = planned.bind(catalog, prefixes, clock)?;
+        let Request { model, version, .. } = &planned.request;
+        let model = Bound::find(catalog, model, version.as_deref())?;
+        let mut pending = planned.bind(model, prefixes, clock)?;
         pending.timing = self.timing;
         Ok(pending)
     }

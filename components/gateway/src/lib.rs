@@ -16,11 +16,12 @@
 pub mod cors;
 pub mod destination;
 pub mod digest;
-pub mod embeddings;
 pub mod error;
+pub mod forms;
 pub mod head;
 pub mod hit;
 pub mod in_force;
+pub mod items;
 pub mod models;
 pub mod origin;
 pub mod rate;

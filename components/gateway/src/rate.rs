@@ -10,9 +10,9 @@ use std::num::NonZeroU64;
 use brink_cache::tenant::{Quota, Remaining, TokenBucket, rate_limit, rate_limit_policy};
 use brink_protocol::ModelTime;
 
-use crate::embeddings::Fetched;
 use crate::error::ApiError;
 use crate::in_force::Caller;
+use crate::items::Fetched;
 use crate::reply::Reply;
 
 /// What a client may still ask for, by the draft of the `RateLimit` header fields.

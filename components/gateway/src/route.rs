@@ -1,18 +1,43 @@
 //! Which of the gateway's routes a request asks for.
 
+use std::borrow::Cow;
+
 use crate::error::ApiError;
 
 /// A route and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/v1/embeddings`
-    Embeddings(Verb),
+    /// Results of items, in one of the forms.
+    Items(Items),
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
     Model(String),
     /// `OPTIONS` of any route: a CORS preflight.
     Preflight,
+}
+
+/// A route whose answers are made of results of items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// `/v1/embeddings`
+    Embeddings(Verb),
+}
+
+impl Items {
+    /// The method that the policy is asked about.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Embeddings(verb) => verb.method(),
+        }
+    }
+
+    /// The path that the policy is asked about.
+    pub fn path(&self) -> Cow<'static, str> {
+        match self {
+            Self::Embeddings(_) => "/v1/embeddings".into(),
+        }
+    }
 }
 
 /// How embeddings are asked for.
@@ -53,7 +78,7 @@ impl Route {
     pub fn find(method: &str, path: &str) -> Result<Self, ApiError> {
         let (route, allow) = match path {
             "/v1/embeddings" => (
-                Self::Embeddings(Verb::of(method)),
+                Self::Items(Items::Embeddings(Verb::of(method))),
                 "GET, HEAD, POST, QUERY, OPTIONS",
             ),
             "/v1/models" => (Self::Models, "GET, HEAD, OPTIONS"),
@@ -108,7 +133,11 @@ mod tests {
             ("GET", Verb::Get),
             ("HEAD", Verb::Get),
         ] {
-            check(method, "/v1/embeddings", Ok(Route::Embeddings(verb)));
+            check(
+                method,
+                "/v1/embeddings",
+                Ok(Route::Items(Items::Embeddings(verb))),
+            );
         }
         check("OPTIONS", "/v1/embeddings", Ok(Route::Preflight));
         check("PUT", "/v1/embeddings", Err(405));

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::entry::MAX_ENTRY_BYTES;
+use brink_cache::key::Task;
 use brink_cache::policy::{Action, RequestFacts, Sampling, Sharing, Storing};
 use brink_cache::{EntryMeta, Key, Lifetimes, Marked, ModelDigest, Purged, Scope};
 use brink_protocol::TenantShare;
 use bytes::Bytes;
 
 use crate::in_force::{Caller, InForce, KnownMarks};
-use crate::route::Verb;
 
 /// What the policy decided about one request. It holds for the whole request, also when the policy
 /// changes meanwhile.
@@ -45,12 +45,17 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// A request for embeddings.
-    pub fn embeddings(verb: Verb, caller: Caller) -> Self {
+    /// A request to one of our own routes, for what a model of this task does.
+    pub fn own(
+        method: &'static str,
+        route: impl Into<Cow<'static, str>>,
+        task: Task,
+        caller: Caller,
+    ) -> Self {
         Self {
-            method: verb.method().into(),
-            route: "/v1/embeddings".into(),
-            task: "embed".into(),
+            method: method.into(),
+            route: route.into(),
+            task: task.name().into(),
             sampling: Sampling::default(),
             caller,
             if_none_match: None,
@@ -223,7 +228,7 @@ mod tests {
     fn ruling(policy: &str, tenant: &str) -> Ruling {
         let policy = Policy::parse(policy).unwrap();
         let caller = Caller::unlimited(tenant.into());
-        let asked = Asked::embeddings(Verb::Post, caller);
+        let asked = Asked::own("POST", "/v1/embeddings", Task::Embed, caller);
         let marks = KnownMarks::default();
         let in_force = InForce::new(policy, marks, Tenancy::Open);
         Ruling::new(&Arc::new(in_force), asked, "m")

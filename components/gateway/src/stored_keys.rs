@@ -6,9 +6,10 @@ use std::sync::Arc;
 use brink_cache::{Key, RequestControl};
 use brink_protocol::Catalog;
 
-use crate::embeddings::{Plan, Prefixes, Request};
 use crate::error::ApiError;
+use crate::forms::openai;
 use crate::in_force::{Caller, InForce};
+use crate::items::{Bound, Plan, Prefixes};
 use crate::route::Verb;
 use crate::ruling::{Asked, Ruling};
 
@@ -25,21 +26,25 @@ pub fn stored_keys(
     body: &[u8],
     tenant: &Arc<str>,
     in_force: &Arc<InForce>,
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
 ) -> Result<BTreeSet<Key>, ApiError> {
-    let request = Request::parse(body)?;
+    let request = openai::parse(body)?;
     let written = request.model.clone();
     let request = request.for_model(in_force.policy());
-    let model = catalog
-        .find(&request.model)
-        .ok_or_else(|| ApiError::unknown_model(&request.model))?;
+    let model = Bound::find(catalog, &request.model, None)?;
+    let task = model.model().task();
     let prefixes = Prefixes::default();
     let mut keys = BTreeSet::new();
     for verb in [Verb::Post, Verb::Query, Verb::Get] {
-        let asked = Asked::embeddings(verb, Caller::unlimited(tenant.clone()));
+        let asked = Asked::own(
+            verb.method(),
+            "/v1/embeddings",
+            task,
+            Caller::unlimited(tenant.clone()),
+        );
         let ruling = Ruling::new(in_force, asked, &written);
         let control = RequestControl::parse("");
-        let plan = Plan::new(request.clone(), model, ruling, control, &prefixes)?;
+        let plan = Plan::new(request.clone(), model.clone(), ruling, control, &prefixes)?;
         keys.extend(plan.keys().copied());
     }
     Ok(keys)

@@ -55,7 +55,13 @@ fn the_keys_of_each_input_are_marked_for_the_tenant() {
         assert_eq!(seen.json["added"][0]["mode"], "hard");
         let marks = Marks::decode(&world.value(STORE_KEY).unwrap()).unwrap();
         let tenant = Arc::from(tenant);
-        let keys = stored_keys(request.as_bytes(), &tenant, &Arc::default(), &models()).unwrap();
+        let keys = stored_keys(
+            request.as_bytes(),
+            &tenant,
+            &Arc::default(),
+            &Arc::new(models()),
+        )
+        .unwrap();
         for key in keys {
             assert!(marks.iter().any(|mark| mark.subject == Subject::Key(key)));
         }

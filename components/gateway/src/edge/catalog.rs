@@ -5,6 +5,7 @@
 //! new instance could not serve a single hit while the host is down.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use brink_cache::UnixSeconds;
 use brink_protocol::{Catalog, message};
@@ -12,9 +13,9 @@ use spin_sdk::wasip3;
 
 use super::settings::Settings;
 use super::{Edge, SystemClock};
-use crate::embeddings::Fetched;
 use crate::error::ApiError;
 use crate::hit::Clock;
+use crate::items::Fetched;
 
 pub(super) use brink_protocol::catalog::STORE_KEY;
 
@@ -24,13 +25,13 @@ const PAUSE_AFTER_FAILURE: u64 = 1;
 /// This instance's copy.
 #[derive(Default)]
 pub(super) struct Kept {
-    catalog: Option<(Rc<Catalog>, UnixSeconds)>,
+    catalog: Option<(Arc<Catalog>, UnixSeconds)>,
     ask_again: UnixSeconds,
 }
 
 impl Kept {
     /// The copy, unless it is too old.
-    pub(super) fn fresh(&self, now: UnixSeconds, settings: &Settings) -> Option<Rc<Catalog>> {
+    pub(super) fn fresh(&self, now: UnixSeconds, settings: &Settings) -> Option<Arc<Catalog>> {
         let (catalog, fetched) = self.catalog.as_ref()?;
         (now.since(*fetched) < settings.catalog_lifetime).then(|| catalog.clone())
     }
@@ -45,14 +46,14 @@ impl Kept {
         };
         let known = self.catalog.as_ref().map(|(_, fetched)| *fetched);
         if known.is_none_or(|known| known < fetched) {
-            self.catalog = Some((Rc::new(catalog), fetched));
+            self.catalog = Some((Arc::new(catalog), fetched));
         }
     }
 }
 
 impl Edge {
     /// The models, from the nearest place that knows them.
-    pub(super) async fn catalog(self: &Rc<Self>) -> Result<Rc<Catalog>, ApiError> {
+    pub(super) async fn catalog(self: &Rc<Self>) -> Result<Arc<Catalog>, ApiError> {
         let now = SystemClock.now();
         if let Some(catalog) = self.catalog.borrow().fresh(now, &self.settings) {
             return Ok(catalog);
@@ -66,13 +67,16 @@ impl Edge {
     }
 
     /// The models as the host serves them now; used when it says that a model changed.
-    pub(super) async fn newest_catalog(self: &Rc<Self>) -> Result<Rc<Catalog>, ApiError> {
-        let catalog = Rc::new(self.fetch_catalog().await?);
+    pub(super) async fn newest_catalog(self: &Rc<Self>) -> Result<Arc<Catalog>, ApiError> {
+        let catalog = Arc::new(self.fetch_catalog().await?);
         self.keep(catalog.clone(), SystemClock.now());
         Ok(catalog)
     }
 
-    async fn refreshed_catalog(self: &Rc<Self>, now: UnixSeconds) -> Result<Rc<Catalog>, ApiError> {
+    async fn refreshed_catalog(
+        self: &Rc<Self>,
+        now: UnixSeconds,
+    ) -> Result<Arc<Catalog>, ApiError> {
         let (old, paused) = {
             let kept = self.catalog.borrow();
             (kept.catalog.clone(), now < kept.ask_again)
@@ -91,7 +95,7 @@ impl Edge {
     }
 
     /// Keeps a copy here, and one in the store once the answer is on its way.
-    fn keep(self: &Rc<Self>, catalog: Rc<Catalog>, fetched: UnixSeconds) {
+    fn keep(self: &Rc<Self>, catalog: Arc<Catalog>, fetched: UnixSeconds) {
         self.catalog.borrow_mut().catalog = Some((catalog.clone(), fetched));
         let edge = self.clone();
         wasip3::spawn(async move {

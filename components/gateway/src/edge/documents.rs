@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::settings::{Authentication, Settings};
 use super::{Edge, SystemClock};
-use crate::embeddings::Fetched;
 use crate::hit::Clock;
 use crate::in_force::{Deployment, InForce, KnownMarks, Tenancy};
+use crate::items::Fetched;
 
 /// The documents, by their keys in the store.
 pub(super) const DOCUMENTS: [&str; 3] = [policy::STORE_KEY, purge::STORE_KEY, tenant::STORE_KEY];

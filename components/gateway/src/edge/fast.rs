@@ -6,7 +6,6 @@
 //! the seed of a hash map. Anything else traps, and costs the host an instance.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +19,10 @@ use super::catalog::{Kept, STORE_KEY};
 use super::documents::{self, DOCUMENTS};
 use super::settings::Settings;
 use super::store::FastStore;
-use crate::embeddings::Prefixes;
 use crate::head::Head;
 use crate::hit::{self, Clock, Known};
 use crate::in_force::InForce;
+use crate::items::Prefixes;
 use crate::rate::Admission;
 use crate::reply::Exchange;
 
@@ -85,7 +84,7 @@ impl Fast {
         let catalog = self.catalog(clock.now());
         let in_force = self.in_force(clock.now());
         let known = Known {
-            catalog: catalog.as_deref(),
+            catalog: catalog.as_ref(),
             prefixes: &self.prefixes,
             in_force: &in_force,
             max_body_bytes: self.settings.max_body_bytes,
@@ -128,7 +127,7 @@ impl Fast {
 
     /// The models, if a copy that is fresh enough is here or in the store. Asking the host for
     /// them is the other door's work, which leaves a copy in the store.
-    fn catalog(&mut self, now: UnixSeconds) -> Option<Rc<Catalog>> {
+    fn catalog(&mut self, now: UnixSeconds) -> Option<Arc<Catalog>> {
         if let Some(catalog) = self.catalog.fresh(now, &self.settings) {
             return Some(catalog);
         }

@@ -5,8 +5,8 @@ mod bindings;
 mod body;
 mod catalog;
 mod documents;
-mod embed;
 mod fast;
+mod items;
 mod origin;
 mod passing;
 mod settings;
@@ -26,14 +26,14 @@ use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
 
 use crate::destination::Destination;
-use crate::embeddings::Prefixes;
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::hit::{self, Begun, Clock, Known};
 use crate::in_force::InForce;
+use crate::items::Prefixes;
 use crate::rate::Admission;
 use crate::reply::{Exchange, Reply};
-use crate::route::{Route, Verb};
+use crate::route::{Items, Route, Verb};
 use passing::EdgeBody;
 use settings::Settings;
 use store::EdgeStore;
@@ -130,7 +130,7 @@ async fn own(
     id: &str,
 ) -> Result<Reply, ApiError> {
     let body = match route {
-        Route::Embeddings(Verb::Post | Verb::Query) => {
+        Route::Items(Items::Embeddings(Verb::Post | Verb::Query)) => {
             // Nobody without a key makes us read megabytes.
             let in_force = edge.in_force().await;
             in_force.caller(head.get("authorization"))?;
@@ -140,7 +140,7 @@ async fn own(
     };
     match begin(&edge, head, &body).await? {
         Begun::Answered(reply) => Ok(reply),
-        Begun::Pending(pending) => embed::answer(edge, *pending, id).await,
+        Begun::Pending(pending) => items::answer(edge, *pending, id).await,
         // The models were just fetched, and another policy may have come in between.
         Begun::CatalogNeeded | Begun::Origin => {
             Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS))
@@ -161,7 +161,7 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
         in_force: &in_force,
         max_body_bytes: edge.settings.max_body_bytes,
     };
-    let known_now = known(at_hand.as_deref());
+    let known_now = known(at_hand.as_ref());
     match hit::begin(head, body, known_now, &SystemClock)? {
         Begun::CatalogNeeded => {
             let catalog = edge.catalog().await?;

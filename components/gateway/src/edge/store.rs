@@ -7,8 +7,8 @@ use spin_sdk::key_value::Store;
 
 use super::bindings::wasi::keyvalue::atomics;
 use super::bindings::wasi::keyvalue::store::{self as synchronous, Bucket};
-use crate::embeddings::Fetched;
 use crate::hit::LookUp;
+use crate::items::Fetched;
 
 /// The store that the manifest grants.
 const LABEL: &str = "default";

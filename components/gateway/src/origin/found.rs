@@ -12,7 +12,7 @@ use brink_cache::{
 use bytes::Bytes;
 
 use super::Call;
-use crate::embeddings::{Fetched, Stored};
+use crate::items::{Fetched, Stored};
 
 /// The kind of entry that holds a record.
 pub const RECORD_MEDIA: &str = "application/vnd.brink.http-record";

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::items::ITEM_MEDIA;
 use super::{Call, Made};
-use crate::embeddings::{Fetched, Stored};
+use crate::items::{Fetched, Stored};
 
 /// What is known of one distinct input.
 #[derive(Clone, Debug)]

@@ -1,11 +1,12 @@
 //! The whole way of an embeddings request.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use brink_cache::{Entry, ModelDigest, Outcome, UnixSeconds};
-use brink_gateway::embeddings::{Fetched, Prefixes};
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Known, Settled};
+use brink_gateway::items::{Fetched, Prefixes};
 use brink_protocol::{Catalog, InferAnswer, InferredItem, Timings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -199,20 +200,21 @@ fn index_of_a_fault_is_the_clients_own() {
 fn only_complete_hits_are_answered_at_once() {
     let mut world = World::default();
     let body = json!({"model": "m", "input": "7"});
-    let answer = |world: &mut World, control: &str, body: &Value, catalog: Option<&Catalog>| {
-        let head = head(control);
-        let known = Known {
-            catalog,
-            prefixes: &Prefixes::default(),
-            in_force: &std::sync::Arc::default(),
-            max_body_bytes: 100,
+    let answer =
+        |world: &mut World, control: &str, body: &Value, catalog: Option<&Arc<Catalog>>| {
+            let head = head(control);
+            let known = Known {
+                catalog,
+                prefixes: &Prefixes::default(),
+                in_force: &Arc::default(),
+                max_body_bytes: 100,
+            };
+            let head = Head::parse(head.as_bytes()).unwrap();
+            let body = body.to_string();
+            hit::answer(&head, body.as_bytes(), known, world, &At(NOW))
+                .map(|reply| reply.map(|reply| reply.body))
+                .map_err(|error| error.status.as_u16())
         };
-        let head = Head::parse(head.as_bytes()).unwrap();
-        let body = body.to_string();
-        hit::answer(&head, body.as_bytes(), known, world, &At(NOW))
-            .map(|reply| reply.map(|reply| reply.body))
-            .map_err(|error| error.status.as_u16())
-    };
     let catalog = catalog();
     assert_eq!(answer(&mut world, "", &body, Some(&catalog)), Ok(None));
     let computed = world.ask(&body, "", NOW).unwrap().reply.body;

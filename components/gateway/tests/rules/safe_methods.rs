@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use brink_cache::UnixSeconds;
-use brink_gateway::embeddings::Prefixes;
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Known, Settled};
+use brink_gateway::items::Prefixes;
 use brink_gateway::reply::{Exchange, Reply};
 use http::StatusCode;
 

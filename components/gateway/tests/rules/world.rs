@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::{Key, ModelDigest, Outcome, Policy, UnixSeconds};
-use brink_gateway::embeddings::{Answer, Fetched, Prefixes, Stored};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
 use brink_gateway::in_force::{InForce, KnownMarks, Tenancy};
+use brink_gateway::items::{Answer, Fetched, Prefixes, Stored};
 use brink_protocol::{
     Catalog, InferAnswer, InferRequest, InferredItem, Input, ModelInfo, ModelKind, TextLimits,
     Timings,
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
-pub(crate) fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Arc<Catalog> {
     let model = |name: &str, digest| ModelInfo {
         name: name.to_owned(),
         digest: ModelDigest([digest; 32]),
@@ -33,9 +33,9 @@ pub(crate) fn catalog() -> Catalog {
         created: 0,
         owned_by: "tests".to_owned(),
     };
-    Catalog {
+    Arc::new(Catalog {
         models: vec![model("m", 3), model("n", 4)],
-    }
+    })
 }
 
 /// A clock that stands.

@@ -11,8 +11,8 @@ use spin_sdk::wasip3::clocks::monotonic_clock;
 
 use super::Exchange;
 use crate::edge::{Edge, SystemClock};
-use crate::embeddings::Fetched;
 use crate::hit::Clock;
+use crate::items::Fetched;
 
 /// The first wait of a follower, doubled until [`LONGEST_LOOK`]: most answers come soon.
 const FIRST_LOOK: Duration = Duration::from_millis(2);

@@ -1,10 +1,12 @@
-//! The `input` member: a string, strings, token ids, or lists of token ids.
+//! The inputs of a body: a string, strings, token ids, or lists of token ids.
 
 use std::fmt;
 
-use brink_protocol::Input;
-use brink_protocol::limits::MAX_INPUTS;
+use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
+use brink_protocol::{Input, ModelInfo, TextLimits};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use crate::error::ApiError;
 
 /// All inputs of a request, in the client's order.
 ///
@@ -122,4 +124,70 @@ fn rest_of_inputs<'de, A: SeqAccess<'de>>(first: Input, mut array: A) -> Result<
         }
     }
     Ok(Inputs(inputs))
+}
+
+/// Checks the limits that hold for every model. `member` is what the client calls its inputs.
+pub(super) fn check_inputs(member: &str, inputs: &[Input]) -> Result<(), ApiError> {
+    if inputs.is_empty() {
+        let message = format!("{member} is an empty array; at least one is needed");
+        return Err(ApiError::invalid(member, message));
+    }
+    for (index, input) in inputs.iter().enumerate() {
+        let message = match input {
+            Input::Text(text) if text.is_empty() => "is an empty string".to_owned(),
+            Input::Tokens(tokens) if tokens.is_empty() => "has no tokens".to_owned(),
+            Input::Text(text) if text.len() > MAX_INPUT_BYTES => format!(
+                "has {} bytes; at most {MAX_INPUT_BYTES} are allowed",
+                text.len()
+            ),
+            Input::Tokens(tokens) if tokens.len() > MAX_INPUT_TOKENS => format!(
+                "has {} tokens; at most {MAX_INPUT_TOKENS} are allowed",
+                tokens.len()
+            ),
+            _ => continue,
+        };
+        return Err(wrong_input(member, index, &message));
+    }
+    Ok(())
+}
+
+/// Holds token ids against the model that they are for.
+pub(super) fn check_tokens(
+    member: &str,
+    inputs: &[Input],
+    truncate: bool,
+    (model, limits): (&ModelInfo, TextLimits),
+) -> Result<(), ApiError> {
+    for (index, input) in inputs.iter().enumerate() {
+        let Input::Tokens(tokens) = input else {
+            continue;
+        };
+        let unknown = tokens.iter().position(|token| *token >= limits.vocabulary);
+        if let Some(position) = unknown {
+            let message = format!(
+                "has the token id {} at position {position}; the ids of {} are below {}",
+                tokens[position], model.name, limits.vocabulary
+            );
+            return Err(wrong_input(member, index, &message));
+        }
+        if !truncate && tokens.len() > limits.max_tokens as usize {
+            let message = format!(
+                "has {} tokens; the model {} takes at most {}, special tokens included (\"truncate\": true cuts longer inputs)",
+                tokens.len(),
+                model.name,
+                limits.max_tokens
+            );
+            let mut error = wrong_input(member, index, &message);
+            error.code = brink_protocol::FaultCode::InputTooLong.name();
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// 400: that input, and what of it.
+pub(super) fn wrong_input(member: &str, index: usize, message: &str) -> ApiError {
+    let param = format!("{member}[{index}]");
+    let message = format!("{param} {message}");
+    ApiError::invalid(param, message)
 }

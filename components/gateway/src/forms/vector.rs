@@ -4,26 +4,26 @@ use std::borrow::Cow;
 
 use base64_simd::STANDARD;
 
-use super::request::EncodingFormat;
+use super::openai::EncodingFormat;
 
 /// Bytes of one element.
-pub(super) const ELEMENT: usize = size_of::<f32>();
+pub(crate) const ELEMENT: usize = size_of::<f32>();
 
 /// Whether bytes are a vector of so many finite elements. NaN and infinity have no form in
 /// JSON, and no model that works produces them.
-pub(super) fn is_valid(vector: &[u8], dimensions: u32) -> bool {
+pub(crate) fn is_valid(vector: &[u8], dimensions: usize) -> bool {
     // NaN and infinity have all bits of the exponent set (IEEE 754). Without an early exit the
     // compiler looks at several elements at once.
     const EXPONENT: u32 = 0x7f80_0000;
     let any_not_finite = elements(vector).fold(false, |any, element| {
         any | (element.to_bits() & EXPONENT == EXPONENT)
     });
-    vector.len() == dimensions as usize * ELEMENT && !any_not_finite
+    vector.len() == dimensions * ELEMENT && !any_not_finite
 }
 
 /// Cuts a vector to its first `dimensions` elements and gives it length one again, as
 /// OpenAI's API does. A vector that is already that long stays as the model made it.
-pub(super) fn shortened(vector: &[u8], dimensions: usize) -> Cow<'_, [u8]> {
+pub(crate) fn shortened(vector: &[u8], dimensions: usize) -> Cow<'_, [u8]> {
     if vector.len() <= dimensions * ELEMENT {
         return Cow::Borrowed(vector);
     }
@@ -38,7 +38,7 @@ pub(super) fn shortened(vector: &[u8], dimensions: usize) -> Cow<'_, [u8]> {
 }
 
 /// Appends the vector as a JSON value.
-pub(super) fn write(vector: &[u8], format: EncodingFormat, out: &mut Vec<u8>) {
+pub(crate) fn write(vector: &[u8], format: EncodingFormat, out: &mut Vec<u8>) {
     match format {
         EncodingFormat::Base64 => write_base64(vector, out),
         EncodingFormat::Float => write_floats(vector, out),
@@ -46,7 +46,7 @@ pub(super) fn write(vector: &[u8], format: EncodingFormat, out: &mut Vec<u8>) {
 }
 
 /// Most bytes that [`write`] appends.
-pub(super) fn written_size(vector_bytes: usize, format: EncodingFormat) -> usize {
+pub(crate) fn written_size(vector_bytes: usize, format: EncodingFormat) -> usize {
     match format {
         EncodingFormat::Base64 => vector_bytes.div_ceil(3) * 4 + 2,
         // Shortest round-trip form of an f32 below one: about 13 characters with the comma.

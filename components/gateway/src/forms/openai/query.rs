@@ -5,8 +5,8 @@ use brink_protocol::Input;
 use brink_protocol::limits::MAX_INPUTS;
 use percent_encoding::percent_decode_str;
 
-use super::input::Inputs;
-use super::request::RawRequest;
+use super::super::input::Inputs;
+use super::RawRequest;
 use crate::error::{ApiError, shorten};
 
 /// Reads `application/x-www-form-urlencoded` pairs. What repeats, is unknown or is no UTF-8 is an
@@ -98,8 +98,9 @@ fn unknown(name: &str) -> ApiError {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::request::{EncodingFormat, Request};
+    use super::super::{Embeddings, EncodingFormat, from_query, parse};
     use super::*;
+    use crate::forms::Form;
 
     #[test]
     fn a_query_is_read_as_the_body_would_be() {
@@ -107,15 +108,19 @@ mod tests {
         let body =
             br#"{"input": ["caf\u00e9 au lait", "b"], "model": "m", "encoding_format": "base64",
             "dimensions": 2, "truncate": true, "user": "u"}"#;
-        let request = Request::from_query(query).unwrap();
-        assert_eq!(request, Request::parse(body).unwrap());
-        assert_eq!(request.encoding_format, EncodingFormat::Base64);
+        let request = from_query(query).unwrap();
+        assert_eq!(request, parse(body).unwrap());
+        let form = Embeddings {
+            encoding_format: EncodingFormat::Base64,
+            dimensions: Some(2),
+        };
+        assert_eq!(request.form, Form::OpenAi(form));
     }
 
     #[test]
     fn mistakes_name_the_parameter() {
         let check = |query: &str, param: &str, part: &str| {
-            let error = Request::from_query(query).unwrap_err();
+            let error = from_query(query).unwrap_err();
             assert_eq!(error.param.as_deref(), Some(param), "{query}");
             assert!(error.message.contains(part), "{}", error.message);
         };
@@ -134,7 +139,7 @@ mod tests {
     fn long_texts_are_named_by_their_digest_in_their_place() {
         let digest = "ab".repeat(32);
         let query = format!("input=a&input_blake3={digest}&input=b&model=m");
-        let inputs = Request::from_query(&query).unwrap().inputs;
+        let inputs = from_query(&query).unwrap().inputs;
         assert_eq!(inputs.len(), 3);
         assert_eq!(inputs[1], Input::LongText([0xab; 32]));
     }
@@ -142,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_query_is_read_without_a_panic(query in ".*") {
-            let _ = Request::from_query(&query);
+            let _ = from_query(&query);
         }
     }
 }

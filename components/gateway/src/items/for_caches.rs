@@ -5,14 +5,14 @@ use std::fmt::Write;
 use brink_cache::http::{EntityTag, IfNoneMatch, groups};
 use http::StatusCode;
 
-use super::answer::body;
 use super::plan::Plan;
-use super::request::EncodingFormat;
 use super::resolved::Hit;
+use super::results::Results;
+use crate::error::ApiError;
 use crate::reply::Reply;
 
 /// The answer, or 304 if the client has it (RFC 9110 §13.1.2).
-pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Reply {
+pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Result<Reply, ApiError> {
     let tag = tag(plan, hits);
     let own = EntityTag {
         is_weak: true,
@@ -26,17 +26,17 @@ pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Reply {
     let mut reply = if has {
         Reply::empty(StatusCode::NOT_MODIFIED)
     } else {
-        Reply::json(StatusCode::OK, body(plan, hits))
+        plan.request.form.reply(&Results::new(plan, hits))?
     };
     reply = reply.with("etag", format!("W/\"{tag}\""));
     if !plan.may_store() {
-        return reply.with("cache-control", "no-store");
+        return Ok(reply.with("cache-control", "no-store"));
     }
     let lifetimes = lifetimes(plan, hits);
-    if plan.ruling.is_public() {
+    Ok(if plan.ruling.is_public() {
         let labels = plan
             .ruling
-            .surrogate_keys(&plan.request.model, Some(&plan.model.digest));
+            .surrogate_keys(&plan.request.model, Some(&plan.model.model().digest));
         let reply = reply
             .with("cache-control", format!("public, {lifetimes}"))
             .with("cdn-cache-control", lifetimes);
@@ -50,19 +50,14 @@ pub(super) fn reply(plan: &Plan, hits: &[Hit]) -> Reply {
         reply
             .with("cache-control", format!("private, {lifetimes}"))
             .vary("authorization")
-    }
+    })
 }
 
 /// Weak, because a result that is computed anew may differ in its last bits: same inputs, same
 /// entries and same form make the same tag. 128 bits of BLAKE3.
 fn tag(plan: &Plan, hits: &[Hit]) -> String {
     let mut hasher = blake3::Hasher::new();
-    let form: u8 = match plan.request.encoding_format {
-        EncodingFormat::Float => 0,
-        EncodingFormat::Base64 => 1,
-    };
-    hasher.update(&[form]);
-    hasher.update(&plan.request.dimensions.unwrap_or(0).to_le_bytes());
+    plan.request.form.tag(&mut hasher);
     for place in &plan.place_of {
         hasher.update(plan.distinct[*place].key.as_bytes());
         hasher.update(&hits[*place].created.0.to_le_bytes());

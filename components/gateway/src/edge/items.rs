@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings` through `wasi:http`, step by step. The rules are in [`crate::hit`].
+//! A request for results of items through `wasi:http`, step by step. The rules are in [`crate::hit`].
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -8,9 +8,9 @@ use brink_protocol::{Fault, FaultCode, InferAnswer};
 use spin_sdk::wasip3;
 
 use super::{Edge, SystemClock};
-use crate::embeddings::{Answer, Fetched, Refresh, Stored};
 use crate::error::ApiError;
 use crate::hit::{Clock, LookUp, Missing, Pending, Settled};
+use crate::items::{Answer, Fetched, Refresh, Stored};
 use crate::reply::Reply;
 
 /// Most results that an instance computes anew at once; more stay stale until asked for again.
@@ -139,8 +139,7 @@ async fn compute(
                 .item
                 .and_then(|item| missing.negative(item, &fault, &SystemClock));
             store_afterwards(edge.clone(), negative.into_iter().collect());
-            let index = fault.item.and_then(|item| missing.input_index(item));
-            Err(ApiError::from_fault(fault, index))
+            Err(missing.error(fault))
         }
     }
 }

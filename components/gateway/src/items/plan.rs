@@ -8,17 +8,17 @@ use std::time::Duration;
 use brink_cache::Purged;
 use brink_cache::entry::Content;
 use brink_cache::freshness::{self, Decision};
-use brink_cache::key::{self, Task};
+use brink_cache::key;
 use brink_cache::policy::{KeyFields, Normalise};
-use brink_cache::{Entry, Key, ModelDigest, Outcome, RequestControl, UnixSeconds};
+use brink_cache::{Entry, Key, Outcome, RequestControl, UnixSeconds};
 use brink_protocol::{Fault, Input, ModelInfo, message};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::bound::Bound;
 use super::prefixes::Prefixes;
 use super::request::Request;
 use super::resolved::{Hit, Lack, Resolved};
-use super::vector;
 use crate::error::ApiError;
 use crate::ruling::Ruling;
 
@@ -35,14 +35,6 @@ pub(crate) struct Plan {
     pub(super) distinct: Vec<Distinct>,
     /// For every input of the request, its place in `distinct`.
     pub(super) place_of: Vec<usize>,
-}
-
-/// What a plan is bound to of the model that the request names.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bound {
-    pub(super) digest: ModelDigest,
-    pub(super) task: Task,
-    pub(super) dimensions: u32,
 }
 
 /// An item that occurs once or more.
@@ -70,24 +62,20 @@ impl Plan {
     /// Checks the request against the model and derives the keys.
     pub(crate) fn new(
         mut request: Request,
-        model: &ModelInfo,
+        model: Bound,
         ruling: Ruling,
         control: RequestControl,
         prefixes: &Prefixes,
     ) -> Result<Self, ApiError> {
+        request.bind(model.model())?;
         normalise(&mut request, &ruling)?;
-        request.check_against(model)?;
-        let parameters = parameters(&request, &ruling)?;
-        let prefix = prefixes.get(&ruling.scope(), model, &parameters);
+        let parameters = parameters(&request, &ruling, model.model())?;
+        let prefix = prefixes.get(&ruling.scope(), model.model(), &parameters);
         let mut plan = Self {
             distinct: Vec::with_capacity(request.inputs.len()),
             place_of: Vec::with_capacity(request.inputs.len()),
             request,
-            model: Bound {
-                digest: model.digest,
-                task: model.task(),
-                dimensions: model.dimensions().unwrap_or_default(),
-            },
+            model,
             control,
             ruling,
         };
@@ -171,7 +159,7 @@ impl Plan {
         };
         // The key already binds the digest; checking it again costs nothing and catches a store
         // that mixes up its keys.
-        if entry.meta.model_digest != self.model.digest {
+        if entry.meta.model_digest != self.model.model().digest {
             return broken;
         }
         let model = &self.request.model;
@@ -183,8 +171,8 @@ impl Plan {
             }));
         }
         match &entry.meta.content {
-            Content::EmbeddingF32 if vector::is_valid(&entry.body, self.model.dimensions) => {
-                Ok(self.judge_vector(entry, purged, now))
+            content if self.model.made(content, &entry.body) => {
+                Ok(self.judge_result(entry, purged, now))
             }
             // To compute an item once more costs little beside explaining a purged error.
             Content::Media(_) if purged.is_some() => Ok(Err(Lack::of(Outcome::Stale))),
@@ -196,7 +184,7 @@ impl Plan {
         }
     }
 
-    fn judge_vector(
+    fn judge_result(
         &self,
         entry: Entry,
         purged: Option<Purged>,
@@ -218,7 +206,7 @@ impl Plan {
             tokens: entry.meta.tokens,
             refresh: decision == Decision::StaleWhileRevalidate,
             purged: purged.is_some(),
-            vector: entry.body,
+            output: entry.body,
             is_stored: true,
         };
         // A purge makes an entry stale before its time: what the request says of stale ones holds.
@@ -254,7 +242,7 @@ impl Plan {
             return Ok(Err(Lack::of(Outcome::Stale)));
         }
         let index = fault.item.map(|_| distinct.first);
-        let mut error = ApiError::from_fault(fault, index);
+        let mut error = self.request.form.error(fault, index);
         error.age = Some(age.as_secs().try_into().unwrap_or(u32::MAX));
         Err(error)
     }
@@ -308,7 +296,7 @@ fn normalise(request: &mut Request, ruling: &Ruling) -> Result<(), ApiError> {
             *text = changed.into_owned();
         }
         if text.is_empty() {
-            let param = format!("input[{index}]");
+            let param = request.form.param(index);
             let message = format!("{param} is empty once the policy has removed its white space");
             return Err(ApiError::invalid(param, message));
         }
@@ -317,14 +305,21 @@ fn normalise(request: &mut Request, ruling: &Ruling) -> Result<(), ApiError> {
 }
 
 /// The canonical parameters of the request, as far as the policy counts them.
-fn parameters(request: &Request, ruling: &Ruling) -> Result<Cow<'static, str>, ApiError> {
+fn parameters(
+    request: &Request,
+    ruling: &Ruling,
+    model: &ModelInfo,
+) -> Result<Cow<'static, str>, ApiError> {
     let fields = ruling.storing().map(|storing| &storing.key_fields);
     let Some(fields @ KeyFields::Only(_)) = fields else {
         return Ok(key::task_parameters(request.truncate).into());
     };
     let mut body = Map::new();
-    body.insert("truncate".to_owned(), Value::Bool(request.truncate));
-    let parameters = fields.parameters("embed", &body);
+    // What is not asked for is the same as what is not there, for tasks that know no truncation too.
+    if request.truncate {
+        body.insert("truncate".to_owned(), Value::Bool(true));
+    }
+    let parameters = fields.parameters(model.task().name(), &body);
     // One boolean always has a canonical form.
     parameters
         .map(Cow::Owned)

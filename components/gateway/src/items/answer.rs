@@ -1,4 +1,4 @@
-//! From results to the answer, each vector at its own index.
+//! From results to the answer, each at its own index, and to the entries that are stored.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::for_caches;
 use super::plan::{FAULT_MEDIA, Plan};
 use super::resolved::{Hit, Lack, Refresh, Resolved};
-use super::vector;
+use super::results::Results;
 use crate::error::ApiError;
 use crate::rate;
 use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, Reply, SERVER_TIMING};
@@ -56,7 +56,8 @@ impl Resolved {
     /// [`upstream_call`](Self::upstream_call) made, and is `None` when nothing was missing.
     ///
     /// # Errors
-    /// 502 when the host's answer does not fit the call; nothing is stored then.
+    /// 502 when the host's answer does not fit the call, 400 when results have no form in which the client
+    /// wants them; nothing is stored then.
     pub(crate) fn complete(
         self,
         upstream: Option<InferAnswer>,
@@ -87,7 +88,7 @@ impl Resolved {
             host,
             timing,
         };
-        let mut reply = report.reply(&plan, &hits);
+        let mut reply = report.reply(&plan, &hits)?;
         let limit = plan
             .ruling
             .share()
@@ -114,7 +115,7 @@ impl Resolved {
             host: None,
             timing,
         };
-        Some(report.reply(&self.plan, &hits))
+        report.reply(&self.plan, &hits).ok()
     }
 }
 
@@ -126,7 +127,7 @@ fn fill(
     now: UnixSeconds,
 ) -> Vec<Hit> {
     let mut computed = computed.into_iter().map(|item| Hit {
-        vector: item.output,
+        output: item.output,
         tokens: item.tokens,
         age: Duration::ZERO,
         created: now,
@@ -156,16 +157,16 @@ impl Plan {
         let may_store = self.may_store();
         let mut store = Vec::new();
         for (key, item) in keys.iter().zip(computed) {
-            if !vector::is_valid(&item.output, self.model.dimensions) {
+            if !self.model.takes(&item.output) {
                 return Err(ApiError::host_nonsense(
-                    "a vector of the wrong size, or not finite",
+                    "a result of the wrong size, or not finite",
                 ));
             }
             if may_store {
                 let meta = EntryMeta {
                     cost_us: item.cost_us,
                     tokens: item.tokens,
-                    ..self.meta(self.ruling.lifetimes(), Content::EmbeddingF32, now)
+                    ..self.meta(self.ruling.lifetimes(), self.model.content(), now)
                 };
                 store.extend(self.entry(*key, meta, item.output.clone()));
             }
@@ -177,13 +178,13 @@ impl Plan {
         EntryMeta {
             created: now,
             lifetimes,
-            model_digest: self.model.digest,
+            model_digest: self.model.model().digest,
             cost_us: 0,
             tokens: 0,
             content,
             surrogate_keys: self
                 .ruling
-                .surrogate_keys(&self.request.model, Some(&self.model.digest)),
+                .surrogate_keys(&self.request.model, Some(&self.model.model().digest)),
         }
     }
 
@@ -225,7 +226,7 @@ struct Report {
 
 impl Report {
     /// The answer made of one result per distinct item.
-    fn reply(mut self, plan: &Plan, hits: &[Hit]) -> Reply {
+    fn reply(mut self, plan: &Plan, hits: &[Hit]) -> Result<Reply, ApiError> {
         let stored = self.edge.forward.is_none() || self.edge.forward_status.is_some();
         if stored {
             self.edge.ttl = hits.iter().map(|hit| hit.left).min();
@@ -240,9 +241,9 @@ impl Report {
         }
         let (counts, timings) = self.host.unzip();
         let reply = if plan.ruling.is_safe() {
-            for_caches::reply(plan, hits)
+            for_caches::reply(plan, hits)?
         } else {
-            Reply::json(StatusCode::OK, body(plan, hits))
+            plan.request.form.reply(&Results::new(plan, hits))?
         };
         let reply = reply
             .with(CACHE_STATUS, cache_status(&self.edge, counts.as_ref()))
@@ -250,46 +251,11 @@ impl Report {
             .with(BRINK_POLICY, plan.ruling.label().to_owned())
             .with(SERVER_TIMING, server_timing(self.timing, timings));
         let stored = hits.iter().filter(|hit| hit.is_stored);
-        match stored.map(|hit| hit.age).max() {
+        Ok(match stored.map(|hit| hit.age).max() {
             Some(age) => reply.with("age", itoa::Buffer::new().format(age.as_secs()).to_owned()),
             None => reply,
-        }
+        })
     }
-}
-
-/// OpenAI's list of embeddings. Written by hand, because the vectors are most of it and go
-/// straight from their bytes into the answer.
-pub(super) fn body(plan: &Plan, hits: &[Hit]) -> Bytes {
-    let format = plan.request.encoding_format;
-    let dimensions = plan.request.dimensions.unwrap_or(plan.model.dimensions) as usize;
-    let model = &plan.request.model;
-    let each = vector::written_size(dimensions * vector::ELEMENT, format) + 64;
-    let mut out = Vec::with_capacity(128 + model.len() + each * plan.place_of.len());
-    let mut number = itoa::Buffer::new();
-    out.extend_from_slice(br#"{"object":"list","data":["#);
-    let mut tokens = 0u64;
-    for (index, place) in plan.place_of.iter().enumerate() {
-        let hit = &hits[*place];
-        tokens += u64::from(hit.tokens);
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(br#"{"object":"embedding","index":"#);
-        out.extend_from_slice(number.format(index).as_bytes());
-        out.extend_from_slice(br#","embedding":"#);
-        let vector = vector::shortened(&hit.vector, dimensions);
-        vector::write(&vector, format, &mut out);
-        out.push(b'}');
-    }
-    out.extend_from_slice(br#"],"model":"#);
-    serde_json::to_writer(&mut out, model).expect("a string always serialises");
-    let tokens = number.format(tokens).as_bytes();
-    out.extend_from_slice(br#","usage":{"prompt_tokens":"#);
-    out.extend_from_slice(tokens);
-    out.extend_from_slice(br#","total_tokens":"#);
-    out.extend_from_slice(tokens);
-    out.extend_from_slice(b"}}");
-    out.into()
 }
 
 fn items(outcomes: &OutcomeCounts) -> String {

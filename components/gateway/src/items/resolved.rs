@@ -15,9 +15,11 @@ use crate::ruling::Ruling;
 
 /// A usable stored result.
 #[derive(Clone, Debug)]
-pub(super) struct Hit {
-    pub(super) vector: Bytes,
-    pub(super) tokens: u32,
+pub(crate) struct Hit {
+    /// What the model gave.
+    pub(crate) output: Bytes,
+    /// Tokens that the model read.
+    pub(crate) tokens: u32,
     pub(super) age: Duration,
     pub(super) created: UnixSeconds,
     /// Seconds of freshness left, negative once stale.
@@ -93,7 +95,8 @@ impl Resolved {
     pub(crate) fn may_ask_upstream(&self) -> Result<(), ApiError> {
         let nameless = |(_, distinct): &(usize, Distinct)| self.is_only_named(distinct);
         if let Some((_, distinct)) = self.missing().find(nameless) {
-            return Err(ApiError::input_not_stored(distinct.first));
+            let param = self.plan.request.form.param(distinct.first);
+            return Err(ApiError::input_not_stored(param));
         }
         if self.plan.control.only_if_cached {
             let missing = self.missing().count();
@@ -119,8 +122,8 @@ impl Resolved {
             tenant: plan.ruling.tenant().to_owned(),
             urgency: DEFAULT_URGENCY,
             model: plan.request.model.clone(),
-            digest: plan.model.digest,
-            task: plan.model.task,
+            digest: plan.model.model().digest,
+            task: plan.model.model().task(),
             truncate: plan.request.truncate,
             look_up: plan.may_look_up() && !self.has_purged(),
             store: plan.may_store(),
@@ -167,6 +170,12 @@ impl Resolved {
         self.missing()
             .nth(item as usize)
             .map(|(_, distinct)| distinct.first)
+    }
+
+    /// What the host said about the call, told to the client.
+    pub(crate) fn error(&self, fault: Fault) -> ApiError {
+        let index = fault.item.and_then(|item| self.input_index(item));
+        self.plan.request.form.error(fault, index)
     }
 
     /// The error to store for the upstream call's `item`-th input.

@@ -1,0 +1,106 @@
+//! The forms in which clients ask: each reads a request into items, and writes an answer from results.
+//!
+//! | module | form |
+//! | --- | --- |
+//! | [`openai`] | embeddings as OpenAI's API has them |
+//!
+//! A form decides nothing about caching: the same item asked for in two forms has one entry. Not here:
+//! keys, look-ups and calls to the host, see [`items`](crate::items).
+
+pub mod openai;
+
+mod body;
+mod input;
+pub(crate) mod vector;
+
+use brink_protocol::{Fault, Input, ModelInfo};
+
+use crate::error::ApiError;
+use crate::head::Head;
+use crate::items::{Request, Results};
+use crate::reply::Reply;
+use crate::route::{Items, Verb};
+
+impl Items {
+    /// Reads a request of this route.
+    ///
+    /// # Errors
+    /// The first mistake in it.
+    pub(crate) fn read(&self, head: &Head<'_>, body: &[u8]) -> Result<Request, ApiError> {
+        match self {
+            Self::Embeddings(Verb::Get) => openai::from_query(head.query.unwrap_or_default()),
+            Self::Embeddings(Verb::Query) => {
+                check_content_type(head)?;
+                openai::parse(body)
+            }
+            // Clients of OpenAI's API are not all careful with the field.
+            Self::Embeddings(Verb::Post) => openai::parse(body),
+        }
+    }
+}
+
+/// RFC 10008 §2: without a media type that is right, the content of a QUERY means nothing.
+fn check_content_type(head: &Head<'_>) -> Result<(), ApiError> {
+    let value = head
+        .get("content-type")
+        .ok_or_else(ApiError::no_content_type)?;
+    let media = value.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::wrong_content_type(media))
+}
+
+/// How a client asked, and how its answer is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    /// `/v1/embeddings`
+    OpenAi(openai::Embeddings),
+}
+
+impl Form {
+    /// Holds items against the model, as far as that needs no tokenizer, and makes them where only the
+    /// model says what they are.
+    ///
+    /// # Errors
+    /// What of the request this model does not take.
+    pub(crate) fn bind(
+        &self,
+        inputs: &mut [Input],
+        truncate: bool,
+        model: &ModelInfo,
+    ) -> Result<(), ApiError> {
+        match self {
+            Self::OpenAi(form) => form.check(inputs, truncate, model),
+        }
+    }
+
+    /// What the client calls its input of that index.
+    pub(crate) fn param(&self, index: usize) -> String {
+        match self {
+            Self::OpenAi(_) => format!("input[{index}]"),
+        }
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// 400 when the results have no such form.
+    pub(crate) fn reply(&self, results: &Results<'_>) -> Result<Reply, ApiError> {
+        match self {
+            Self::OpenAi(form) => Ok(form.reply(results)),
+        }
+    }
+
+    /// Bytes that differ where two forms write the same results differently.
+    pub(crate) fn tag(&self, hasher: &mut blake3::Hasher) {
+        match self {
+            Self::OpenAi(form) => form.tag(hasher),
+        }
+    }
+
+    /// An error of the host, told to this client. `index` is that of the input it is about.
+    pub(crate) fn error(&self, fault: Fault, index: Option<usize>) -> ApiError {
+        ApiError::from_fault(fault, index.map(|index| self.param(index)))
+    }
+}
