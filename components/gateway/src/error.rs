@@ -59,7 +59,7 @@ impl ApiError {
     /// 404: no such route.
     pub fn unknown_route(path: &str) -> Self {
         let message = format!(
-            "there is no route {}; the routes are /v1/embeddings, /v1/models and /v1/models/{{id}}",
+            "there is no route {}; the routes are /v1/embeddings, /v1/classify, /v1/models and /v1/models/{{id}}",
             shorten(path)
         );
         Self::new(StatusCode::NOT_FOUND, Self::UNKNOWN_ROUTE, message)
@@ -126,12 +126,9 @@ impl ApiError {
         )
     }
 
-    /// 415: a QUERY with content of another kind.
-    pub fn wrong_content_type(media: &str) -> Self {
-        let message = format!(
-            "the content-type is {}; allowed: application/json",
-            shorten(media)
-        );
+    /// 415: content of another kind than the route takes.
+    pub fn wrong_content_type(media: &str, allowed: &str) -> Self {
+        let message = format!("the content-type is {}; allowed: {allowed}", shorten(media));
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "content_type_not_allowed",

@@ -22,13 +22,21 @@ pub enum Route {
 pub enum Items {
     /// `/v1/embeddings`
     Embeddings(Verb),
+    /// `POST /v1/classify`
+    Classify,
 }
 
 impl Items {
+    /// Whether there is a body to read.
+    pub fn has_body(&self) -> bool {
+        !matches!(self, Self::Embeddings(Verb::Get))
+    }
+
     /// The method that the policy is asked about.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Embeddings(verb) => verb.method(),
+            Self::Classify => "POST",
         }
     }
 
@@ -36,6 +44,7 @@ impl Items {
     pub fn path(&self) -> Cow<'static, str> {
         match self {
             Self::Embeddings(_) => "/v1/embeddings".into(),
+            Self::Classify => "/v1/classify".into(),
         }
     }
 }
@@ -81,6 +90,7 @@ impl Route {
                 Self::Items(Items::Embeddings(Verb::of(method))),
                 "GET, HEAD, POST, QUERY, OPTIONS",
             ),
+            "/v1/classify" => (Self::Items(Items::Classify), "POST, OPTIONS"),
             "/v1/models" => (Self::Models, "GET, HEAD, OPTIONS"),
             _ => match path.strip_prefix("/v1/models/") {
                 Some(name) if !name.is_empty() && name.len() <= MAX_MODEL_NAME => {

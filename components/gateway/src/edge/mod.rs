@@ -33,7 +33,7 @@ use crate::in_force::InForce;
 use crate::items::Prefixes;
 use crate::rate::Admission;
 use crate::reply::{Exchange, Reply};
-use crate::route::{Items, Route, Verb};
+use crate::route::Route;
 use passing::EdgeBody;
 use settings::Settings;
 use store::EdgeStore;
@@ -130,7 +130,7 @@ async fn own(
     id: &str,
 ) -> Result<Reply, ApiError> {
     let body = match route {
-        Route::Items(Items::Embeddings(Verb::Post | Verb::Query)) => {
+        Route::Items(ref route) if route.has_body() => {
             // Nobody without a key makes us read megabytes.
             let in_force = edge.in_force().await;
             in_force.caller(head.get("authorization"))?;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
+use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_MESSAGE_BYTES};
 use brink_protocol::{Input, ModelInfo, TextLimits};
+use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::error::ApiError;
@@ -183,6 +184,31 @@ pub(super) fn check_tokens(
         }
     }
     Ok(())
+}
+
+/// Most bytes of all inputs of a request together, as they cross the wire to the host: what a message may have,
+/// less a mebibyte for all that is around them. The body's own limit is a setting, and usually lower.
+pub(super) const MAX_TOTAL_BYTES: usize = MAX_MESSAGE_BYTES - (1 << 20);
+
+/// Checks what the inputs have together.
+pub(super) fn check_total(member: &str, inputs: &[Input]) -> Result<(), ApiError> {
+    let bytes = |input: &Input| match input {
+        Input::Text(text) => text.len(),
+        Input::Blob(blob) => blob.len(),
+        Input::LongText(digest) => digest.len(),
+        Input::Tokens(tokens) => tokens.len() * size_of::<u32>(),
+        Input::Tensors(tensors) => tensors.iter().map(|tensor| tensor.data.len()).sum(),
+    };
+    let total: usize = inputs.iter().map(bytes).sum();
+    if total <= MAX_TOTAL_BYTES {
+        return Ok(());
+    }
+    let message =
+        format!("{member} has {total} bytes in all; at most {MAX_TOTAL_BYTES} are allowed");
+    Err(ApiError {
+        param: Some(member.to_owned()),
+        ..ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "inputs_too_large", message)
+    })
 }
 
 /// 400: that input, and what of it.

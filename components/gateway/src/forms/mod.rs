@@ -3,14 +3,18 @@
 //! | module | form |
 //! | --- | --- |
 //! | [`openai`] | embeddings as OpenAI's API has them |
+//! | [`classify`] | labels with scores, in the same style |
 //!
 //! A form decides nothing about caching: the same item asked for in two forms has one entry. Not here:
 //! keys, look-ups and calls to the host, see [`items`](crate::items).
 
+pub mod classify;
 pub mod openai;
 
 mod body;
 mod input;
+mod query;
+mod ranked;
 pub(crate) mod vector;
 
 use brink_protocol::{Fault, Input, ModelInfo};
@@ -35,20 +39,24 @@ impl Items {
             }
             // Clients of OpenAI's API are not all careful with the field.
             Self::Embeddings(Verb::Post) => openai::parse(body),
+            Self::Classify => classify::read(head, body),
         }
     }
 }
 
 /// RFC 10008 §2: without a media type that is right, the content of a QUERY means nothing.
 fn check_content_type(head: &Head<'_>) -> Result<(), ApiError> {
-    let value = head
-        .get("content-type")
-        .ok_or_else(ApiError::no_content_type)?;
-    let media = value.split(';').next().unwrap_or_default().trim();
+    let media = media_type(head).ok_or_else(ApiError::no_content_type)?;
     if media.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(ApiError::wrong_content_type(media))
+    Err(ApiError::wrong_content_type(media, "application/json"))
+}
+
+/// What the body is, without parameters (RFC 9110 §8.3).
+fn media_type<'a>(head: &Head<'a>) -> Option<&'a str> {
+    let value = head.get("content-type")?;
+    value.split(';').next().map(str::trim)
 }
 
 /// How a client asked, and how its answer is written.
@@ -56,6 +64,8 @@ fn check_content_type(head: &Head<'_>) -> Result<(), ApiError> {
 pub enum Form {
     /// `/v1/embeddings`
     OpenAi(openai::Embeddings),
+    /// `/v1/classify`
+    Classify(classify::Classify),
 }
 
 impl Form {
@@ -72,6 +82,7 @@ impl Form {
     ) -> Result<(), ApiError> {
         match self {
             Self::OpenAi(form) => form.check(inputs, truncate, model),
+            Self::Classify(form) => form.bind(inputs, truncate, model),
         }
     }
 
@@ -79,6 +90,7 @@ impl Form {
     pub(crate) fn param(&self, index: usize) -> String {
         match self {
             Self::OpenAi(_) => format!("input[{index}]"),
+            Self::Classify(form) => form.param(index),
         }
     }
 
@@ -89,6 +101,7 @@ impl Form {
     pub(crate) fn reply(&self, results: &Results<'_>) -> Result<Reply, ApiError> {
         match self {
             Self::OpenAi(form) => Ok(form.reply(results)),
+            Self::Classify(form) => Ok(form.reply(results)),
         }
     }
 
@@ -96,6 +109,7 @@ impl Form {
     pub(crate) fn tag(&self, hasher: &mut blake3::Hasher) {
         match self {
             Self::OpenAi(form) => form.tag(hasher),
+            Self::Classify(form) => form.tag(hasher),
         }
     }
 

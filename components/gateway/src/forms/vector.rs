@@ -45,6 +45,11 @@ pub(crate) fn write(vector: &[u8], format: EncodingFormat, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends one number, which is finite.
+pub(crate) fn write_element(element: f32, out: &mut Vec<u8>) {
+    out.extend_from_slice(ryu::Buffer::new().format_finite(element).as_bytes());
+}
+
 /// Most bytes that [`write`] appends.
 pub(crate) fn written_size(vector_bytes: usize, format: EncodingFormat) -> usize {
     match format {
@@ -72,7 +77,8 @@ fn write_floats(vector: &[u8], out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn elements(vector: &[u8]) -> impl Iterator<Item = f32> + '_ {
+/// The elements of a vector.
+pub(crate) fn elements(vector: &[u8]) -> impl Iterator<Item = f32> + '_ {
     let (chunks, _) = vector.as_chunks::<ELEMENT>();
     chunks.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }

@@ -5,6 +5,7 @@
     reason = "test helpers: a failure here is a failed test"
 )]
 
+mod classify;
 mod embeddings;
 mod policy;
 mod safe_methods;

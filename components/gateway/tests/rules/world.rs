@@ -4,37 +4,77 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brink_cache::key::Task;
 use brink_cache::{Key, ModelDigest, Outcome, Policy, UnixSeconds};
 use brink_gateway::error::ApiError;
 use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Clock, Known, LookUp, Missing, Pending, Settled};
 use brink_gateway::in_force::{InForce, KnownMarks, Tenancy};
 use brink_gateway::items::{Answer, Fetched, Prefixes, Stored};
+use brink_gateway::reply::Reply;
+use brink_protocol::tensor::{Datatype, Tensor, TensorInfo, encode_tensors};
 use brink_protocol::{
-    Catalog, InferAnswer, InferRequest, InferredItem, Input, ModelInfo, ModelKind, TextLimits,
-    Timings,
+    Catalog, InferAnswer, InferRequest, InferredItem, Input, ModelInfo, ModelKind, Reads,
+    TextLimits, Timings,
 };
+use bytes::Bytes;
 use serde_json::Value;
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
+const TEXT: TextLimits = TextLimits {
+    max_tokens: 8,
+    vocabulary: 100,
+};
+
+fn tensor(name: &str, datatype: Datatype, shape: &[i64]) -> TensorInfo {
+    TensorInfo {
+        name: name.to_owned(),
+        datatype,
+        shape: shape.to_vec(),
+    }
+}
+
+/// Models of every kind. `m` has two versions.
 pub(crate) fn catalog() -> Arc<Catalog> {
-    let model = |name: &str, digest| ModelInfo {
+    let model = |name: &str, version: &str, digest, kind: &ModelKind| ModelInfo {
         name: name.to_owned(),
         digest: ModelDigest([digest; 32]),
-        version: "1".to_owned(),
-        kind: ModelKind::Embed {
-            text: TextLimits {
-                max_tokens: 8,
-                vocabulary: 100,
-            },
-            dimensions: 2,
-        },
+        version: version.to_owned(),
+        kind: kind.clone(),
         created: 0,
         owned_by: "tests".to_owned(),
     };
+    let embed = ModelKind::Embed {
+        text: TEXT,
+        dimensions: 2,
+    };
+    let classify = |reads| ModelKind::Classify {
+        reads,
+        labels: ["cat", "dog", "owl"].map(str::to_owned).to_vec(),
+    };
+    let generic = |batched| ModelKind::Generic {
+        inputs: vec![
+            tensor("x", Datatype::Fp32, &[3]),
+            tensor("y", Datatype::Int32, &[-1]),
+        ],
+        outputs: vec![
+            tensor("sum", Datatype::Fp32, &[1]),
+            tensor("echo", Datatype::Int32, &[-1]),
+        ],
+        batched,
+    };
     Arc::new(Catalog {
-        models: vec![model("m", 3), model("n", 4)],
+        models: vec![
+            model("topic", "1", 5, &classify(Reads::Text(TEXT))),
+            model("m", "1", 3, &embed),
+            model("m", "2", 13, &embed),
+            model("n", "1", 4, &embed),
+            model("eye", "1", 6, &classify(Reads::Image { max_bytes: 1000 })),
+            model("magic", "1", 7, &classify(Reads::Bytes { max_bytes: 1000 })),
+            model("generic", "1", 8, &generic(true)),
+            model("whole", "1", 9, &generic(false)),
+        ],
     })
 }
 
@@ -65,7 +105,19 @@ pub(crate) fn pending_under(
     body: &Value,
     control: &str,
 ) -> Result<Pending, ApiError> {
-    let head = head(control);
+    begin(policy, &head(control), body.to_string().as_bytes())
+}
+
+/// A request whose entries are to be looked up.
+pub(crate) fn begin(policy: &Arc<InForce>, head: &str, body: &[u8]) -> Result<Pending, ApiError> {
+    match begun(policy, head, body)? {
+        Begun::Pending(pending) => Ok(*pending),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What follows from a request alone.
+pub(crate) fn begun(policy: &Arc<InForce>, head: &str, body: &[u8]) -> Result<Begun, ApiError> {
     let head = Head::parse(head.as_bytes()).unwrap();
     let known = Known {
         catalog: Some(&catalog()),
@@ -73,13 +125,9 @@ pub(crate) fn pending_under(
         in_force: policy,
         max_body_bytes: 1_000_000,
     };
-    match hit::begin(&head, body.to_string().as_bytes(), known, &At(NOW))? {
-        Begun::Pending(pending) => Ok(*pending),
-        other => panic!("{other:?}"),
-    }
+    hit::begin(&head, body, known, &At(NOW))
 }
 
-/// A policy of one rule with these keys.
 pub(crate) fn policy(rule: &str) -> Arc<InForce> {
     let source = format!("version = 1\n[[rule]]\nname = \"test\"\n{rule}\n");
     let policy = Policy::parse(&source).unwrap();
@@ -112,24 +160,56 @@ pub(crate) fn vector(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// What a host would answer; every text costs one model run.
+/// What a host would answer; every item costs one model run.
 pub(crate) fn host(call: &InferRequest) -> InferAnswer {
-    let item = |input: &Input| {
-        let Input::Text(text) = input else {
-            panic!("only texts here")
-        };
-        InferredItem {
-            output: vector(text).into(),
-            tokens: 3,
-            cost_us: 9,
-            outcome: Outcome::Miss,
-        }
+    let item = |input: &Input| InferredItem {
+        output: output(call.task, input).into(),
+        tokens: 3,
+        cost_us: 9,
+        outcome: Outcome::Miss,
     };
     InferAnswer {
         items: call.inputs.iter().map(item).collect(),
         timings: Timings::default(),
         model_time: None,
     }
+}
+
+fn output(task: Task, input: &Input) -> Vec<u8> {
+    match (task, input) {
+        (Task::Embed, Input::Text(text)) => vector(text),
+        (Task::Classify, Input::Text(text)) => scores(text.as_bytes()),
+        (Task::Classify, Input::Blob(blob)) => scores(blob),
+        (Task::Generic, Input::Tensors(tensors)) => sums(tensors),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A quarter for the first label, a half for the one that the length chooses, and the rest.
+fn scores(bytes: &[u8]) -> Vec<u8> {
+    let mut scores = [0.25f32; 3];
+    scores[bytes.len() % 3] = 0.5;
+    scores.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+/// The sum of `x`, however many rows it has, and `y` as it is.
+fn sums(tensors: &[Tensor]) -> Vec<u8> {
+    let [x, y] = tensors else {
+        panic!("{tensors:?}");
+    };
+    let (numbers, _) = x.data.as_chunks();
+    let sum: f32 = numbers.iter().map(|one| f32::from_le_bytes(*one)).sum();
+    let sum = Tensor {
+        name: "sum".to_owned(),
+        datatype: Datatype::Fp32,
+        shape: vec![1],
+        data: Bytes::copy_from_slice(&sum.to_le_bytes()),
+    };
+    let echo = Tensor {
+        name: "echo".to_owned(),
+        ..y.clone()
+    };
+    encode_tensors(&[sum, echo]).to_vec()
 }
 
 pub(crate) struct World {
@@ -169,7 +249,17 @@ impl World {
         control: &str,
         now: UnixSeconds,
     ) -> Result<Answer, ApiError> {
-        match pending_under(&self.policy.clone(), body, control)?.settle(self, &At(now))? {
+        self.send(&head(control), body.to_string().as_bytes(), now)
+    }
+
+    /// Asks, computes what is missing and stores it.
+    pub(crate) fn send(
+        &mut self,
+        head: &str,
+        body: &[u8],
+        now: UnixSeconds,
+    ) -> Result<Answer, ApiError> {
+        match begin(&self.policy.clone(), head, body)?.settle(self, &At(now))? {
             Settled::Answered(reply) => Ok(Answer {
                 reply,
                 store: Vec::new(),
@@ -218,4 +308,8 @@ pub(crate) fn first_elements(answer: &Answer) -> Vec<f64> {
 
 pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.reply.header(name).unwrap_or_default()
+}
+
+pub(crate) fn json_of(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap()
 }

@@ -3,21 +3,20 @@
 use brink_cache::Key;
 use brink_protocol::Input;
 use brink_protocol::limits::MAX_INPUTS;
-use percent_encoding::percent_decode_str;
 
 use super::super::input::Inputs;
+use super::super::query::{flag, number, once, pairs, unknown};
 use super::RawRequest;
 use crate::error::{ApiError, shorten};
 
-/// Reads `application/x-www-form-urlencoded` pairs. What repeats, is unknown or is no UTF-8 is an
-/// error: a parameter that is ignored silently gives wrong results.
+const ALLOWED: &str = "input and input_blake3 (once for each text), model, encoding_format, dimensions, truncate, user";
+
+/// Reads the parameters. What repeats, is unknown or is no UTF-8 is an error.
 pub(super) fn read(query: &str) -> Result<RawRequest, ApiError> {
     let mut raw = RawRequest::default();
     let mut inputs = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decoded("the query", name)?;
-        let value = decoded(&name, value)?;
+    for pair in pairs(query) {
+        let (name, value) = pair?;
         match name.as_str() {
             "input" => inputs.push(Input::Text(value)),
             "input_blake3" => inputs.push(Input::LongText(digest(&name, &value)?)),
@@ -32,7 +31,7 @@ pub(super) fn read(query: &str) -> Result<RawRequest, ApiError> {
                 let flag = flag(&name, &value)?;
                 once(&mut raw.truncate, &name, flag)?;
             }
-            _ => return Err(unknown(&name)),
+            _ => return Err(unknown(&name, ALLOWED)),
         }
         if inputs.len() > MAX_INPUTS {
             let message = format!("input is given more than {MAX_INPUTS} times, the most allowed");
@@ -41,22 +40,6 @@ pub(super) fn read(query: &str) -> Result<RawRequest, ApiError> {
     }
     raw.input = (!inputs.is_empty()).then_some(Inputs(inputs));
     Ok(raw)
-}
-
-fn decoded(param: &str, text: &str) -> Result<String, ApiError> {
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        let message = format!("{} is no UTF-8 once it is percent-decoded", shorten(param));
-        ApiError::invalid(param, message)
-    })
-}
-
-fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), ApiError> {
-    if slot.replace(value).is_some() {
-        return Err(ApiError::invalid(name, format!("{name} is given twice")));
-    }
-    Ok(())
 }
 
 /// A key's hexadecimal form is that of any BLAKE3-256.
@@ -69,29 +52,6 @@ fn digest(name: &str, value: &str) -> Result<[u8; 32], ApiError> {
         ApiError::invalid(name, message)
     })?;
     Ok(*digest.as_bytes())
-}
-
-fn number(name: &str, value: &str) -> Result<u64, ApiError> {
-    value.parse().map_err(|_| {
-        let message = format!("{name} is {}; a whole number is wanted", shorten(value));
-        ApiError::invalid(name, message)
-    })
-}
-
-fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
-    value.parse().map_err(|_| {
-        let message = format!("{name} is {}; allowed: true, false", shorten(value));
-        ApiError::invalid(name, message)
-    })
-}
-
-fn unknown(name: &str) -> ApiError {
-    let message = format!(
-        "unknown parameter {}; allowed: input and input_blake3 (once for each text), model, encoding_format, dimensions, truncate, \
-         user",
-        shorten(name)
-    );
-    ApiError::invalid(name, message)
 }
 
 #[cfg(test)]
