@@ -7,7 +7,7 @@ use crate::head::Head;
 use crate::reply::Reply;
 
 /// Response headers that scripts may read.
-pub const EXPOSED: &str = "x-request-id, retry-after, retry-after-ms, etag, age, cache-status, server-timing, brink-items, brink-policy, ratelimit, ratelimit-policy, repr-digest";
+pub const EXPOSED: &str = "x-request-id, retry-after, retry-after-ms, etag, age, cache-status, server-timing, brink-items, brink-policy, ratelimit, ratelimit-policy, repr-digest, inference-header-content-length";
 
 /// How long a browser may remember a preflight, in seconds. Chromium caps it at two hours.
 const MAX_AGE_SECONDS: u32 = 7200;

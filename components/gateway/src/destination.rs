@@ -17,21 +17,22 @@ pub enum Destination<'a> {
 }
 
 impl InForce {
-    /// Where a request goes. Routes of this edge go first, with any method: an origin below `/v1/` cannot
-    /// take `/v1/embeddings` over by answering PUT.
+    /// Where a request goes. Below `/v1/` the routes of this edge go first, with any method: an origin there
+    /// cannot take `/v1/embeddings` over by answering PUT. Elsewhere origins do: names such as `/health` or
+    /// `/info` are those of many services, and an operator who puts one behind the edge means it.
     ///
     /// # Errors
     /// 404 for a path of nobody, 405 for a method that a route does not have, 400 for a path that an
     /// origin could resolve to another one.
     pub fn destination<'a>(&'a self, head: &Head<'a>) -> Result<Destination<'a>, ApiError> {
-        let error = match Route::find(head.method, head.path) {
-            Ok(route) => return Ok(Destination::Own(route)),
-            Err(error) if error.code != ApiError::UNKNOWN_ROUTE => return Err(error),
-            Err(error) => error,
-        };
+        let own = Route::find(head.method, head.path);
+        let is_known = !matches!(&own, Err(error) if error.code == ApiError::UNKNOWN_ROUTE);
+        if is_known && head.path.starts_with("/v1/") {
+            return own.map(Destination::Own);
+        }
         match self.policy().route_to_origin(head.path) {
             Ok(Some(to)) => self.to_origin(head, to),
-            Ok(None) => Err(error),
+            Ok(None) => own.map(Destination::Own),
             Err(refusal) => Err(ApiError::path_refused(refusal)),
         }
     }
@@ -96,6 +97,23 @@ mod tests {
         check("POST /v1/chat/completions", "rest: chat/completions");
         check("GET /v1/../admin", "path_refused");
         check("GET /elsewhere", "unknown_route");
+        check("GET /v2/health/live", "Served(Live)");
+        check("PUT /v2", "method_not_allowed");
+    }
+
+    #[test]
+    fn outside_of_v1_origins_go_first() {
+        let triton = POLICY.replace("/v1/", "/v2/");
+        let policy = Policy::parse(&triton).unwrap();
+        let in_force = InForce::new(policy, KnownMarks::default(), Tenancy::Open);
+        for (head, expected) in [
+            ("POST /v2/models/m/infer", "rest: models/m/infer"),
+            ("PUT /v2/models/m/infer", "rest: models/m/infer"),
+            ("GET /v2", "Served(Server)"),
+            ("POST /v1/classify", "Items(Classify)"),
+        ] {
+            assert_eq!(where_to(&in_force, head), expected, "{head}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
 
+use std::borrow::Cow;
+
 use brink_cache::tenant::{AuthError, TenantLimits, Wait};
 use brink_protocol::{Fault, FaultCode, ModelInfo};
 use http::StatusCode;
@@ -59,7 +61,7 @@ impl ApiError {
     /// 404: no such route.
     pub fn unknown_route(path: &str) -> Self {
         let message = format!(
-            "there is no route {}; the routes are /v1/embeddings, /v1/classify, /v1/models and /v1/models/{{id}}",
+            "there is no route {}; GET /openapi.json tells those that there are",
             shorten(path)
         );
         Self::new(StatusCode::NOT_FOUND, Self::UNKNOWN_ROUTE, message)
@@ -99,6 +101,15 @@ impl ApiError {
             model.task().name()
         );
         Self::invalid("model", message)
+    }
+
+    /// 403: models come and go at the host, and not by requests of clients.
+    pub fn models_are_the_operators() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "models_are_the_operators",
+            "models are not loaded or unloaded here; the operator does that at the inference host (docs/operators.md)",
+        )
     }
 
     /// 405: the route exists, the method does not.
@@ -306,6 +317,28 @@ impl ApiError {
             param: self.param.as_deref(),
         })
         .expect("strings always serialise")
+    }
+
+    /// The body of the answer where there is room for a sentence only, which then names the place too.
+    pub fn to_line(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            error: Cow<'a, str>,
+        }
+        serde_json::to_vec(&Line {
+            error: self.sentence(),
+        })
+        .expect("strings always serialise")
+    }
+
+    /// The message, with the offending member before it where it does not name that itself.
+    fn sentence(&self) -> Cow<'_, str> {
+        match &self.param {
+            Some(param) if !self.message.contains(param.as_str()) => {
+                format!("{param}: {}", self.message).into()
+            }
+            _ => (&*self.message).into(),
+        }
     }
 
     /// The body of the answer.

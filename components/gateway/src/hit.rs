@@ -29,9 +29,9 @@ use crate::items::{
 };
 use crate::origin::call::wants_key;
 use crate::reply::Reply;
-use crate::route::{Items, Route};
+use crate::route::{Items, Route, Served};
 use crate::ruling::{Asked, Ruling};
-use crate::{cors, models};
+use crate::{cors, models, models_v2};
 
 /// A store that answers at once.
 pub trait LookUp {
@@ -145,6 +145,13 @@ pub fn begin(
     if route == Route::Preflight {
         return Ok(Begun::Answered(cors::preflight(head)));
     }
+    // Nor do those who ask whether this edge is alive.
+    match (&route, known.catalog) {
+        (Route::Served(Served::Live), _) => return Ok(Begun::Answered(models_v2::live())),
+        (Route::Served(Served::Ready), None) => return Ok(Begun::CatalogNeeded),
+        (Route::Served(Served::Ready), Some(_)) => return Ok(Begun::Answered(models_v2::ready())),
+        _ => {}
+    }
     let caller = known.in_force.caller(head.get("authorization"))?;
     let reply = match (route, known.catalog) {
         (Route::Items(route), _) => {
@@ -154,7 +161,12 @@ pub fn begin(
         (Route::Model(name), Some(catalog)) => {
             models::get(catalog, known.in_force.policy(), &name)?
         }
-        (_, Some(catalog)) => models::list(catalog, known.in_force.policy()),
+        (Route::Served(question), Some(catalog)) => {
+            models_v2::answer(&question, body, catalog, known.in_force.policy())?
+        }
+        (Route::Models | Route::Preflight, Some(catalog)) => {
+            models::list(catalog, known.in_force.policy())
+        }
     };
     Ok(Begun::Answered(reply))
 }
@@ -177,7 +189,9 @@ fn items(
     if size > known.max_body_bytes {
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
-    let request = asking.route.read(asking.head, asking.body)?;
+    let request = asking
+        .route
+        .read(asking.head, asking.body, known.max_body_bytes)?;
     let Some(catalog) = known.catalog else {
         return Ok(Begun::CatalogNeeded);
     };

@@ -23,6 +23,7 @@ pub mod hit;
 pub mod in_force;
 pub mod items;
 pub mod models;
+pub mod models_v2;
 pub mod origin;
 pub mod rate;
 pub mod reply;

@@ -39,12 +39,17 @@ pub struct Reply {
 impl Reply {
     /// A JSON answer.
     pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self::bytes(status, "application/json", body)
+    }
+
+    /// An answer of another kind.
+    pub fn bytes(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Self {
         Self {
             status,
             headers: Vec::with_capacity(12),
             body: body.into(),
         }
-        .with("content-type", "application/json")
+        .with("content-type", media)
     }
 
     /// An answer without a body.
@@ -162,6 +167,8 @@ pub struct Exchange {
 pub enum ErrorForm {
     /// As OpenAI's API does, below `/v1/`.
     OpenAi,
+    /// As the Open Inference Protocol has them, below `/v2`.
+    Infer,
     /// A problem document (RFC 9457), anywhere else.
     Problem,
 }
@@ -204,9 +211,12 @@ impl Exchange {
 
 impl ErrorForm {
     fn of(path: &str) -> Self {
-        match path.starts_with("/v1/") {
-            true => Self::OpenAi,
-            false => Self::Problem,
+        if path.starts_with("/v1/") {
+            Self::OpenAi
+        } else if path == "/v2" || path.starts_with("/v2/") {
+            Self::Infer
+        } else {
+            Self::Problem
         }
     }
 }
@@ -216,6 +226,7 @@ impl Reply {
     pub fn of_error(error: ApiError, form: ErrorForm) -> Self {
         let mut reply = match form {
             ErrorForm::OpenAi => Self::json(error.status, error.to_json()),
+            ErrorForm::Infer => Self::json(error.status, error.to_line()),
             ErrorForm::Problem => Self {
                 body: error.to_problem().into(),
                 ..Self::empty(error.status).with("content-type", "application/problem+json")

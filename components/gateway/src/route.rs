@@ -13,6 +13,8 @@ pub enum Route {
     Models,
     /// `GET /v1/models/{id}`
     Model(String),
+    /// What is served, as the Open Inference Protocol asks for it.
+    Served(Served),
     /// `OPTIONS` of any route: a CORS preflight.
     Preflight,
 }
@@ -24,19 +26,44 @@ pub enum Items {
     Embeddings(Verb),
     /// `POST /v1/classify`
     Classify,
+    /// `POST /v2/models/{name}/infer`, or of a version.
+    Infer(Target),
+}
+
+/// A model, and which version of it; `None` for the one that is served by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The model's name.
+    pub model: String,
+    /// The version's name.
+    pub version: Option<String>,
+}
+
+/// A question of the Open Inference Protocol about what is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// `GET /v2/health/live`
+    Live,
+    /// `GET /v2/health/ready`
+    Ready,
+    /// `GET /v2`
+    Server,
+    /// `GET /v2/models/{name}`, or of a version.
+    Model(Target),
+    /// `GET /v2/models/{name}/ready`, or of a version.
+    ModelReady(Target),
+    /// `POST /v2/repository/index`
+    Index,
+    /// `POST /v2/repository/models/{name}/load` and `/unload`
+    Change,
 }
 
 impl Items {
-    /// Whether there is a body to read.
-    pub fn has_body(&self) -> bool {
-        !matches!(self, Self::Embeddings(Verb::Get))
-    }
-
     /// The method that the policy is asked about.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Embeddings(verb) => verb.method(),
-            Self::Classify => "POST",
+            Self::Classify | Self::Infer(_) => "POST",
         }
     }
 
@@ -45,6 +72,10 @@ impl Items {
         match self {
             Self::Embeddings(_) => "/v1/embeddings".into(),
             Self::Classify => "/v1/classify".into(),
+            Self::Infer(Target { model, version }) => match version {
+                Some(version) => format!("/v2/models/{model}/versions/{version}/infer").into(),
+                None => format!("/v2/models/{model}/infer").into(),
+            },
         }
     }
 }
@@ -79,10 +110,24 @@ impl Verb {
     }
 }
 
+/// Methods of routes that only tell something.
+const READ: &str = "GET, HEAD, OPTIONS";
+/// Methods of routes that read a body.
+const WRITE: &str = "POST, OPTIONS";
+
 /// Longest model name in a path, in bytes; longer ones cannot exist.
 const MAX_MODEL_NAME: usize = 256;
 
 impl Route {
+    /// Whether there is a body to read.
+    pub fn has_body(&self) -> bool {
+        match self {
+            Self::Items(route) => *route != Items::Embeddings(Verb::Get),
+            Self::Served(question) => *question == Served::Index,
+            Self::Models | Self::Model(_) | Self::Preflight => false,
+        }
+    }
+
     /// Finds the route, or says what is wrong: 404 for the path, 405 for the method.
     pub fn find(method: &str, path: &str) -> Result<Self, ApiError> {
         let (route, allow) = match path {
@@ -90,13 +135,12 @@ impl Route {
                 Self::Items(Items::Embeddings(Verb::of(method))),
                 "GET, HEAD, POST, QUERY, OPTIONS",
             ),
-            "/v1/classify" => (Self::Items(Items::Classify), "POST, OPTIONS"),
-            "/v1/models" => (Self::Models, "GET, HEAD, OPTIONS"),
+            "/v1/classify" => (Self::Items(Items::Classify), WRITE),
+            "/v1/models" => (Self::Models, READ),
             _ => match path.strip_prefix("/v1/models/") {
-                Some(name) if !name.is_empty() && name.len() <= MAX_MODEL_NAME => {
-                    (Self::Model(percent_decoded(name)), "GET, HEAD, OPTIONS")
-                }
-                _ => return Err(ApiError::unknown_route(path)),
+                Some(name) if is_name(name) => (Self::Model(percent_decoded(name)), READ),
+                Some(_) => return Err(ApiError::unknown_route(path)),
+                None => inference_protocol(path).ok_or_else(|| ApiError::unknown_route(path))?,
             },
         };
         if method == "OPTIONS" {
@@ -108,6 +152,53 @@ impl Route {
             Err(ApiError::wrong_method(method, allow))
         }
     }
+}
+
+/// Routes of the Open Inference Protocol, and of its extension for repositories.
+fn inference_protocol(path: &str) -> Option<(Route, &'static str)> {
+    let rest = path.strip_prefix("/v2")?;
+    let question = match rest {
+        "" => Served::Server,
+        "/health/live" => Served::Live,
+        "/health/ready" => Served::Ready,
+        "/repository/index" => return Some((Route::Served(Served::Index), WRITE)),
+        _ => {
+            if let Some(rest) = rest.strip_prefix("/repository/models/") {
+                let name = ["/load", "/unload"]
+                    .iter()
+                    .find_map(|end| rest.strip_suffix(end));
+                return name
+                    .filter(|name| is_name(name))
+                    .map(|_| (Route::Served(Served::Change), WRITE));
+            }
+            let rest = rest.strip_prefix("/models/")?;
+            if let Some(rest) = rest.strip_suffix("/infer") {
+                return Some((Route::Items(Items::Infer(target(rest)?)), WRITE));
+            }
+            match rest.strip_suffix("/ready") {
+                Some(rest) => Served::ModelReady(target(rest)?),
+                None => Served::Model(target(rest)?),
+            }
+        }
+    };
+    Some((Route::Served(question), READ))
+}
+
+/// `{name}` or `{name}/versions/{version}`. A name may hold a slash, and a version may not.
+fn target(rest: &str) -> Option<Target> {
+    let (name, version) = match rest.rsplit_once("/versions/") {
+        Some((name, version)) if !version.contains('/') => (name, Some(version)),
+        _ => (rest, None),
+    };
+    let are_names = is_name(name) && version.is_none_or(is_name);
+    are_names.then(|| Target {
+        model: percent_decoded(name),
+        version: version.map(percent_decoded),
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_MODEL_NAME
 }
 
 /// Decodes `%2F` and the like (RFC 3986 §2.1), since model names may hold a slash. What is no
@@ -175,6 +266,68 @@ mod tests {
         check("GET", "/v1/models/", Err(404));
         check("GET", "/", Err(404));
         check("GET", &format!("/v1/models/{}", "x".repeat(257)), Err(404));
+    }
+
+    #[test]
+    fn models_and_versions_are_found_in_paths_of_the_inference_protocol() {
+        let target = |model: &str, version: Option<&str>| Target {
+            model: model.to_owned(),
+            version: version.map(str::to_owned),
+        };
+        let check = |method: &str, path: &str, expected: Result<Route, u16>| {
+            let found = Route::find(method, path).map_err(|error| error.status.as_u16());
+            assert_eq!(found, expected, "{method} {path}");
+        };
+        let infer = |target| Ok(Route::Items(Items::Infer(target)));
+        let served = |question| Ok(Route::Served(question));
+        check("POST", "/v2/models/m/infer", infer(target("m", None)));
+        check("POST", "/v2/models/a/b/infer", infer(target("a/b", None)));
+        check(
+            "POST",
+            "/v2/models/a%2Fb/versions/2/infer",
+            infer(target("a/b", Some("2"))),
+        );
+        check("GET", "/v2/models/m/infer", Err(405));
+        check(
+            "GET",
+            "/v2/models/m",
+            served(Served::Model(target("m", None))),
+        );
+        check(
+            "GET",
+            "/v2/models/m/versions/1",
+            served(Served::Model(target("m", Some("1")))),
+        );
+        check(
+            "GET",
+            "/v2/models/m/versions/1/ready",
+            served(Served::ModelReady(target("m", Some("1")))),
+        );
+        check("HEAD", "/v2/health/ready", served(Served::Ready));
+        check("GET", "/v2/health/live", served(Served::Live));
+        check("GET", "/v2", served(Served::Server));
+        check("POST", "/v2/repository/index", served(Served::Index));
+        check(
+            "POST",
+            "/v2/repository/models/a/b/unload",
+            served(Served::Change),
+        );
+        check("GET", "/v2/repository/index", Err(405));
+        for path in [
+            "/v2/",
+            "/v2/models/",
+            "/v2/models/m/versions/",
+            "/v2/health",
+            "/v2x",
+            "/v2/repository/models//load",
+        ] {
+            check("GET", path, Err(404));
+        }
+        check(
+            "GET",
+            &format!("/v2/models/m/versions/{}", "x".repeat(257)),
+            Err(404),
+        );
     }
 
     #[test]

@@ -130,7 +130,7 @@ async fn own(
     id: &str,
 ) -> Result<Reply, ApiError> {
     let body = match route {
-        Route::Items(ref route) if route.has_body() => {
+        ref route if route.has_body() => {
             // Nobody without a key makes us read megabytes.
             let in_force = edge.in_force().await;
             in_force.caller(head.get("authorization"))?;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::error::ApiError;
 
 /// Reads a JSON object.
-pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
+pub(crate) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
     // serde also reads a struct from an array of its members; the APIs do not.
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::invalid_json(

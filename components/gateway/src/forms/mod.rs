@@ -4,18 +4,22 @@
 //! | --- | --- |
 //! | [`openai`] | embeddings as OpenAI's API has them |
 //! | [`classify`] | labels with scores, in the same style |
+//! | [`infer`] | tensors, as the Open Inference Protocol has them |
 //!
 //! A form decides nothing about caching: the same item asked for in two forms has one entry. Not here:
 //! keys, look-ups and calls to the host, see [`items`](crate::items).
 
 pub mod classify;
+pub mod infer;
 pub mod openai;
 
-mod body;
+pub(crate) mod body;
 mod input;
 mod query;
 mod ranked;
 pub(crate) mod vector;
+
+use std::time::Duration;
 
 use brink_protocol::{Fault, Input, ModelInfo};
 
@@ -26,11 +30,16 @@ use crate::reply::Reply;
 use crate::route::{Items, Verb};
 
 impl Items {
-    /// Reads a request of this route.
+    /// Reads a request of this route. `limit` is the most bytes of a body that was compressed.
     ///
     /// # Errors
     /// The first mistake in it.
-    pub(crate) fn read(&self, head: &Head<'_>, body: &[u8]) -> Result<Request, ApiError> {
+    pub(crate) fn read(
+        &self,
+        head: &Head<'_>,
+        body: &[u8],
+        limit: u64,
+    ) -> Result<Request, ApiError> {
         match self {
             Self::Embeddings(Verb::Get) => openai::from_query(head.query.unwrap_or_default()),
             Self::Embeddings(Verb::Query) => {
@@ -40,6 +49,7 @@ impl Items {
             // Clients of OpenAI's API are not all careful with the field.
             Self::Embeddings(Verb::Post) => openai::parse(body),
             Self::Classify => classify::read(head, body),
+            Self::Infer(target) => infer::read(head, body, target, limit),
         }
     }
 }
@@ -66,6 +76,8 @@ pub enum Form {
     OpenAi(openai::Embeddings),
     /// `/v1/classify`
     Classify(classify::Classify),
+    /// `/v2/models/{name}/infer`
+    Infer(Box<infer::Infer>),
 }
 
 impl Form {
@@ -76,13 +88,14 @@ impl Form {
     /// What of the request this model does not take.
     pub(crate) fn bind(
         &self,
-        inputs: &mut [Input],
+        inputs: &mut Vec<Input>,
         truncate: bool,
         model: &ModelInfo,
     ) -> Result<(), ApiError> {
         match self {
             Self::OpenAi(form) => form.check(inputs, truncate, model),
             Self::Classify(form) => form.bind(inputs, truncate, model),
+            Self::Infer(form) => form.bind(inputs, model),
         }
     }
 
@@ -91,6 +104,7 @@ impl Form {
         match self {
             Self::OpenAi(_) => format!("input[{index}]"),
             Self::Classify(form) => form.param(index),
+            Self::Infer(form) => form.param(index),
         }
     }
 
@@ -102,6 +116,7 @@ impl Form {
         match self {
             Self::OpenAi(form) => Ok(form.reply(results)),
             Self::Classify(form) => Ok(form.reply(results)),
+            Self::Infer(form) => form.reply(results),
         }
     }
 
@@ -110,6 +125,23 @@ impl Form {
         match self {
             Self::OpenAi(form) => form.tag(hasher),
             Self::Classify(form) => form.tag(hasher),
+            Self::Infer(form) => form.tag(hasher),
+        }
+    }
+
+    /// How urgent the request is, where its body says so.
+    pub(crate) fn urgency(&self) -> Option<u8> {
+        match self {
+            Self::Infer(form) => form.urgency(),
+            Self::OpenAi(_) | Self::Classify(_) => None,
+        }
+    }
+
+    /// How long the request may take, where its body says so.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Infer(form) => form.timeout(),
+            Self::OpenAi(_) | Self::Classify(_) => None,
         }
     }
 

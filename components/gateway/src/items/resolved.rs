@@ -113,6 +113,11 @@ impl Resolved {
 
     fn call(&self, items: &[Distinct], request_id: &str, timeout: Duration) -> InferRequest {
         let plan = &self.plan;
+        let timeout = plan
+            .request
+            .form
+            .timeout()
+            .map_or(timeout, |own| own.min(timeout));
         let inputs = items
             .iter()
             .map(|distinct| plan.request.inputs[distinct.first].clone());
@@ -120,7 +125,7 @@ impl Resolved {
             request_id: request_id.to_owned(),
             scope: plan.ruling.scope(),
             tenant: plan.ruling.tenant().to_owned(),
-            urgency: DEFAULT_URGENCY,
+            urgency: plan.request.form.urgency().unwrap_or(DEFAULT_URGENCY),
             model: plan.request.model.clone(),
             digest: plan.model.model().digest,
             task: plan.model.model().task(),

@@ -7,6 +7,7 @@
 
 mod classify;
 mod embeddings;
+mod infer;
 mod policy;
 mod safe_methods;
 mod stored_keys;

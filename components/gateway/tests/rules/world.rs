@@ -192,7 +192,7 @@ fn scores(bytes: &[u8]) -> Vec<u8> {
     scores.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-/// The sum of `x`, however many rows it has, and `y` as it is.
+/// The sum of `x`, and `y` as it is, or its first element if `x` begins below zero.
 fn sums(tensors: &[Tensor]) -> Vec<u8> {
     let [x, y] = tensors else {
         panic!("{tensors:?}");
@@ -205,8 +205,17 @@ fn sums(tensors: &[Tensor]) -> Vec<u8> {
         shape: vec![1],
         data: Bytes::copy_from_slice(&sum.to_le_bytes()),
     };
+    let kept = match numbers
+        .first()
+        .is_some_and(|one| f32::from_le_bytes(*one) < 0.0)
+    {
+        true => 1,
+        false => y.data.len() / 4,
+    };
     let echo = Tensor {
         name: "echo".to_owned(),
+        shape: vec![kept as u64],
+        data: y.data.slice(..kept * 4),
         ..y.clone()
     };
     encode_tensors(&[sum, echo]).to_vec()
@@ -312,4 +321,12 @@ pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
 
 pub(crate) fn json_of(reply: &Reply) -> Value {
     serde_json::from_slice(&reply.body).unwrap()
+}
+
+/// The answer to a request that needs no entry.
+pub(crate) fn begun_reply(head: &str, body: &[u8]) -> Result<Reply, ApiError> {
+    match begun(&Arc::default(), head, body)? {
+        Begun::Answered(reply) => Ok(reply),
+        other => panic!("{other:?}"),
+    }
 }
