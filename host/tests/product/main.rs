@@ -9,6 +9,7 @@ mod leaks;
 mod models;
 mod origins;
 mod policy;
+mod protocols;
 mod structure;
 mod support;
 mod tenants;

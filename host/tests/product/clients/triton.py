@@ -66,4 +66,4 @@ refused(404, "version", lambda: infer(EMBEDDING, "text", texts, "embedding", mod
 refused(400, "text", lambda: infer(EMBEDDING, "words", texts, "embedding"))
 refused(400, "vector", lambda: infer(EMBEDDING, "text", texts, "vector"))
 refused(400, "BYTES", lambda: infer(EMBEDDING, "text", np.zeros((2,), np.float32), "embedding"))
-refused(400, "image", lambda: infer("efficientnet-lite0", "image", np.array([b"no picture"], dtype=np.object_), "scores"))
+refused(415, "picture", lambda: infer("efficientnet-lite0", "image", np.array([b"none"], dtype=np.object_), "scores"))
