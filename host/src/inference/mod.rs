@@ -28,8 +28,8 @@ pub use model::{
 };
 pub use open::{SessionError, Sessions, open_sessions};
 pub use read::{
-    ImageError, InputError, Reader, TensorMismatch, TokenLimits, Tokenizer, TokenizerError,
-    model_kind,
+    ImageError, ImageReader, InputError, Reader, TensorMismatch, TokenLimits, Tokenizer,
+    TokenizerError, model_kind,
 };
 pub use runtime::{Runtime, RuntimeError};
 pub use session::{Interface, LoadError, Session, WiringError};

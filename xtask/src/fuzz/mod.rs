@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 const ALL: &str = "all";
 
 /// The files of `cache/fuzz/targets/`.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 17] = [
     "api_keys",
     "cache_status",
     "canonical_json",
@@ -33,13 +33,18 @@ const TARGETS: [&str; 15] = [
     "freshness",
     "http_names",
     "http_record",
+    "infer_request",
     "marks_stored",
+    "picture",
     "policy_file",
     "policy_stored",
     "seal",
     "tenants_file",
     "tenants_stored",
 ];
+
+/// Targets that need the host's crate, which takes minutes to build with counters.
+const OF_THE_HOST: [&str; 1] = ["picture"];
 
 /// Counters for every edge, and every comparison told to libFuzzer: without them it guesses blindly.
 const FLAGS: [&str; 6] = [
@@ -65,7 +70,8 @@ pub(crate) fn run(args: &FuzzArgs, workspace: &Workspace) -> Result<(), Error> {
     let chosen = |name: &&str| args.target == ALL || args.target == *name;
     let names: Vec<_> = TARGETS.into_iter().filter(chosen).collect();
     let mut progress = Progress::new(names.len() + 1);
-    let build = Build::new(workspace)?;
+    let with_host = names.iter().any(|name| OF_THE_HOST.contains(name));
+    let build = Build::new(workspace, with_host)?;
     progress.run(&build)?;
     let mut reports = Vec::with_capacity(names.len());
     for name in names {
@@ -99,10 +105,11 @@ struct Build<'a> {
     workspace: &'a Workspace,
     /// The triple of this machine. Naming it keeps the flags away from build scripts and macros.
     triple: String,
+    with_host: bool,
 }
 
 impl<'a> Build<'a> {
-    fn new(workspace: &'a Workspace) -> Result<Self, Error> {
+    fn new(workspace: &'a Workspace, with_host: bool) -> Result<Self, Error> {
         let mut command = workspace.cargo();
         command.arg("-vV");
         let output = process::read(&mut command)?;
@@ -110,7 +117,11 @@ impl<'a> Build<'a> {
             let command = process::as_typed(&command);
             return Err(Error::ChildOutput { command, output });
         };
-        Ok(Self { workspace, triple })
+        Ok(Self {
+            workspace,
+            triple,
+            with_host,
+        })
     }
 
     fn binary(&self, name: &str) -> PathBuf {
@@ -131,6 +142,7 @@ impl Step for Build<'_> {
             .args(["build", "--release"])
             .args(["--manifest-path", "cache/fuzz/Cargo.toml"])
             .args(["--target", &self.triple])
+            .args(self.with_host.then_some("--features=host"))
             .arg("--target-dir")
             .arg(self.workspace.fuzz_dir())
             // Cargo would prefer this to the flags below.

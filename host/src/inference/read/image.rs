@@ -52,11 +52,13 @@ pub enum ImageError {
 }
 
 impl ImageReader {
-    pub(super) fn new(input: ImageInput) -> Self {
+    /// A reader for a model with that input.
+    pub fn new(input: ImageInput) -> Self {
         Self(input)
     }
 
-    pub(super) fn read(&self, picture: &[u8]) -> Result<Payload, ImageError> {
+    /// The pixels that a session reads. Milliseconds for a large picture: not for a thread that serves.
+    pub fn read(&self, picture: &[u8]) -> Result<Payload, ImageError> {
         if picture.len() > self.0.max_bytes as usize {
             return Err(ImageError::TooManyBytes {
                 bytes: picture.len(),

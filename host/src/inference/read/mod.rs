@@ -13,12 +13,11 @@ use brink_protocol::tensor::TensorInfo;
 use brink_protocol::{Input, ModelKind, Reads};
 
 use self::bytes::BytesReader;
-use self::image::ImageReader;
 use self::tensors::TensorReader;
 use super::backend::Payload;
 use super::model::{ClassifierInput, ModelFiles, ModelTask};
 
-pub use self::image::ImageError;
+pub use self::image::{ImageError, ImageReader};
 pub use self::tensors::TensorMismatch;
 pub use tokenize::{TokenLimits, Tokenizer, TokenizerError};
 
