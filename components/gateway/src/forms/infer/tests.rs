@@ -79,13 +79,14 @@ fn inputs(list: &[&str]) -> String {
     )
 }
 
+fn check(list: &[&str], model: &ModelInfo, part: &str) {
+    let error = bound("", inputs(list).as_bytes(), model).unwrap_err();
+    assert!(error.message.contains(part), "{}", error.message);
+    assert!((400..500).contains(&error.status.as_u16()));
+}
+
 #[test]
 fn mistakes_name_the_tensor_the_limit_and_the_value() {
-    let check = |list: &[&str], model: &ModelInfo, part: &str| {
-        let error = bound("", inputs(list).as_bytes(), model).unwrap_err();
-        assert!(error.message.contains(part), "{}", error.message);
-        assert!((400..500).contains(&error.status.as_u16()));
-    };
     let model = generic();
     assert!(bound("", inputs(&[X, FLAG]).as_bytes(), &model).is_ok());
     check(&[X], &model, "\"flag\" is missing");
@@ -127,6 +128,11 @@ fn mistakes_name_the_tensor_the_limit_and_the_value() {
         &model,
         "too large",
     );
+}
+
+#[test]
+fn mistakes_in_rows_and_data_name_the_tensor() {
+    let model = generic();
     let two = FLAG.replace("[1]", "[2]").replace("[true]", "[true,true]");
     check(&[X, &two], &model, "\"flag\" has 2 rows; \"x\" has 1");
     let none = r#"{"name":"x","shape":[0,2],"datatype":"FP32","data":[]}"#;
