@@ -118,7 +118,9 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
     let pending = match begun? {
         Begun::Answered(reply) => return Ok(reply),
         Begun::Pending(pending) => pending,
-        Begun::CatalogNeeded | Begun::Origin => unreachable!("all models are given, and no origin"),
+        Begun::CatalogNeeded | Begun::Tokenize(_) | Begun::Origin => {
+            unreachable!("all models are given, and nothing else is routed here")
+        }
     };
     let missing = match pending.settle(&mut Store(&native.store), &SystemClock)? {
         Settled::Answered(reply) | Settled::Stale(reply, _) => return Ok(reply),

@@ -1,11 +1,12 @@
 //! What Brink's edge and host say to each other.
 //!
-//! Two calls, both HTTP, both answered with a binary [`message`]:
+//! Three calls, all HTTP, all answered with a binary [`message`]:
 //!
 //! | call | body | answer |
 //! | --- | --- | --- |
 //! | `GET /brink/v1/catalog` | - | [`Catalog`]: which models there are, and their digests |
 //! | `POST /brink/v1/infer` | [`InferRequest`]: everything that one request lacks | [`InferReply`] |
+//! | `POST /brink/v1/tokenize` | [`TokenizeRequest`]: some texts | [`TokenizeReply`] |
 //!
 //! The status code says the same as the answer's [`Fault`], for logs and proxies between
 //! the two; the edge decides by the `Fault` alone.
@@ -16,12 +17,14 @@ pub mod infer;
 pub mod limits;
 pub mod message;
 pub mod tensor;
+pub mod tokenize;
 
 pub use catalog::{Catalog, ModelInfo, ModelKind, Reads, TextLimits};
 pub use fault::{Fault, FaultCode};
 pub use infer::{
     InferAnswer, InferReply, InferRequest, InferredItem, Input, ModelTime, TenantShare, Timings,
 };
+pub use tokenize::{TOKENIZE_PATH, Token, TokenizeReply, TokenizeRequest};
 
 /// Path of the catalogue.
 pub const CATALOG_PATH: &str = "/brink/v1/catalog";

@@ -1,11 +1,9 @@
-//! Errors as OpenAI's API tells them: `{"error": {message, type, param, code}}`.
-
-use std::borrow::Cow;
+//! Why a request gets no result. How that is written is said in [`error_form`](crate::error_form).
 
 use brink_cache::tenant::{AuthError, TenantLimits, Wait};
+use brink_protocol::limits::MAX_INPUTS;
 use brink_protocol::{Fault, FaultCode, ModelInfo};
 use http::StatusCode;
-use serde::Serialize;
 
 /// A request that gets no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +29,8 @@ pub struct ApiError {
 impl ApiError {
     /// The code of [`unknown_route`](Self::unknown_route).
     pub const UNKNOWN_ROUTE: &str = "unknown_route";
+    /// The code of [`too_many_inputs`](Self::too_many_inputs).
+    pub const TOO_MANY_INPUTS: &str = "too_many_inputs";
 
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -50,6 +50,15 @@ impl ApiError {
         Self {
             param: Some(param.into()),
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_value", message)
+        }
+    }
+
+    /// 400: more inputs than a request may have.
+    pub fn too_many_inputs(member: &str) -> Self {
+        let message = format!("{member} has more than {MAX_INPUTS} inputs, the most allowed");
+        Self {
+            code: Self::TOO_MANY_INPUTS,
+            ..Self::invalid(member, message)
         }
     }
 
@@ -101,6 +110,24 @@ impl ApiError {
             model.task().name()
         );
         Self::invalid("model", message)
+    }
+
+    /// 424: the protocol has such a route, and no model here can answer it.
+    pub fn not_offered(path: &str, why: &str) -> Self {
+        Self::new(
+            StatusCode::FAILED_DEPENDENCY,
+            "not_offered",
+            format!("{path} is not offered: {why}"),
+        )
+    }
+
+    /// 404: no model was named, and none does what the route is for.
+    pub fn no_default_model(does: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            format!("no model here {does}; GET /v1/models lists those that there are"),
+        )
     }
 
     /// 403: models come and go at the host, and not by requests of clients.
@@ -284,86 +311,6 @@ impl ApiError {
             age: None,
         }
     }
-
-    /// OpenAI's coarse class of the error.
-    fn kind(&self) -> &'static str {
-        match self.status.as_u16() {
-            401 => "authentication_error",
-            429 => "rate_limit_error",
-            400..=499 => "invalid_request_error",
-            _ => "server_error",
-        }
-    }
-
-    /// The body of the answer where a problem document is expected (RFC 9457), of
-    /// one type for each code.
-    pub fn to_problem(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Problem<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            code: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            param: Option<&'a str>,
-        }
-        serde_json::to_vec(&Problem {
-            r#type: format!("urn:brink:problem:{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: &self.message,
-            code: self.code,
-            param: self.param.as_deref(),
-        })
-        .expect("strings always serialise")
-    }
-
-    /// The body of the answer where there is room for a sentence only, which then names the place too.
-    pub fn to_line(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            error: Cow<'a, str>,
-        }
-        serde_json::to_vec(&Line {
-            error: self.sentence(),
-        })
-        .expect("strings always serialise")
-    }
-
-    /// The message, with the offending member before it where it does not name that itself.
-    fn sentence(&self) -> Cow<'_, str> {
-        match &self.param {
-            Some(param) if !self.message.contains(param.as_str()) => {
-                format!("{param}: {}", self.message).into()
-            }
-            _ => (&*self.message).into(),
-        }
-    }
-
-    /// The body of the answer.
-    pub fn to_json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Envelope<'a> {
-            error: Body<'a>,
-        }
-        #[derive(Serialize)]
-        struct Body<'a> {
-            message: &'a str,
-            r#type: &'a str,
-            param: Option<&'a str>,
-            code: &'a str,
-        }
-        serde_json::to_vec(&Envelope {
-            error: Body {
-                message: &self.message,
-                r#type: self.kind(),
-                param: self.param.as_deref(),
-                code: self.code,
-            },
-        })
-        .expect("strings always serialise")
-    }
 }
 
 /// Quotes a value that a client sent. Errors must name it, and must not echo megabytes.
@@ -378,19 +325,6 @@ pub fn shorten(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_have_openai_shape() {
-        let json = ApiError::invalid("dimensions", "too large").to_json();
-        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(
-            value,
-            serde_json::json!({"error": {
-                "message": "too large", "type": "invalid_request_error",
-                "param": "dimensions", "code": "invalid_value",
-            }})
-        );
-    }
 
     #[test]
     fn long_values_are_cut_at_a_character() {

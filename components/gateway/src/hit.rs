@@ -19,7 +19,9 @@ use std::time::Duration;
 use brink_cache::key::Task;
 use brink_cache::{Key, RequestControl, UnixSeconds};
 use brink_protocol::{Catalog, Fault, InferAnswer, InferRequest};
+use http::StatusCode;
 
+use crate::default_model::Purpose;
 use crate::destination::Destination;
 use crate::error::ApiError;
 use crate::head::Head;
@@ -31,7 +33,8 @@ use crate::origin::call::wants_key;
 use crate::reply::Reply;
 use crate::route::{Items, Route, Served};
 use crate::ruling::{Asked, Ruling};
-use crate::{cors, models, models_v2};
+use crate::tokenize::Tokenize;
+use crate::{cors, default_model, models, models_v2, tei_info};
 
 /// A store that answers at once.
 pub trait LookUp {
@@ -69,6 +72,8 @@ pub enum Begun {
     Pending(Box<Pending>),
     /// The models must be known first.
     CatalogNeeded,
+    /// A host has to be asked for tokens.
+    Tokenize(Box<Tokenize>),
     /// An origin has to be asked, or its answers looked up.
     Origin,
 }
@@ -118,7 +123,7 @@ pub fn answer(
 ) -> Result<Option<Reply>, ApiError> {
     let pending = match begin(head, body, known, clock)? {
         Begun::Answered(reply) => return Ok(Some(reply)),
-        Begun::CatalogNeeded | Begun::Origin => return Ok(None),
+        Begun::CatalogNeeded | Begun::Tokenize(_) | Begun::Origin => return Ok(None),
         Begun::Pending(pending) => pending,
     };
     match pending.settle(store, clock)? {
@@ -141,34 +146,71 @@ pub fn begin(
         Destination::Own(route) => route,
         Destination::Origin(_) => return Ok(Begun::Origin),
     };
-    // Browsers send no key with a preflight.
-    if route == Route::Preflight {
-        return Ok(Begun::Answered(cors::preflight(head)));
-    }
-    // Nor do those who ask whether this edge is alive.
-    match (&route, known.catalog) {
-        (Route::Served(Served::Live), _) => return Ok(Begun::Answered(models_v2::live())),
-        (Route::Served(Served::Ready), None) => return Ok(Begun::CatalogNeeded),
-        (Route::Served(Served::Ready), Some(_)) => return Ok(Begun::Answered(models_v2::ready())),
-        _ => {}
+    if let Some(begun) = keyless(&route, head, known.catalog.is_some()) {
+        return Ok(begun);
     }
     let caller = known.in_force.caller(head.get("authorization"))?;
-    let reply = match (route, known.catalog) {
+    let size = body.len() as u64;
+    if route.has_body() && size > known.max_body_bytes {
+        return Err(ApiError::body_too_large(size, known.max_body_bytes));
+    }
+    match (route, known.catalog) {
         (Route::Items(route), _) => {
-            return items(&Asking { head, body, route }, caller, known, clock);
+            let asking = Asking { head, body, route };
+            items(&asking, caller, known, clock)
         }
-        (_, None) => return Ok(Begun::CatalogNeeded),
-        (Route::Model(name), Some(catalog)) => {
-            models::get(catalog, known.in_force.policy(), &name)?
+        (Route::NotOffered(why), _) => Err(ApiError::not_offered(head.path, why)),
+        (_, None) => Ok(Begun::CatalogNeeded),
+        (Route::Tokenize, Some(catalog)) => {
+            let (policy, chosen) = (known.in_force.policy(), known.in_force.default_model());
+            let tokenize = Tokenize::parse(body)?.bind(catalog, policy, chosen)?;
+            Ok(Begun::Tokenize(Box::new(tokenize)))
         }
-        (Route::Served(question), Some(catalog)) => {
-            models_v2::answer(&question, body, catalog, known.in_force.policy())?
+        (route, Some(catalog)) => told(&route, body, catalog, known.in_force).map(Begun::Answered),
+    }
+}
+
+/// Answers for which nobody needs a key: browsers send none with a preflight, nor do those who ask whether
+/// this edge is alive.
+fn keyless(route: &Route, head: &Head<'_>, knows_models: bool) -> Option<Begun> {
+    let reply = match (route, knows_models) {
+        (Route::Preflight, _) => cors::preflight(head),
+        (Route::Served(Served::Live), _) => models_v2::live(),
+        (Route::Served(Served::Ready) | Route::Healthy, false) => {
+            return Some(Begun::CatalogNeeded);
         }
-        (Route::Models | Route::Preflight, Some(catalog)) => {
-            models::list(catalog, known.in_force.policy())
-        }
+        (Route::Served(Served::Ready), true) => models_v2::ready(),
+        (Route::Healthy, true) => Reply::empty(StatusCode::OK),
+        _ => return None,
     };
-    Ok(Begun::Answered(reply))
+    Some(Begun::Answered(reply))
+}
+
+/// What the models alone answer.
+fn told(
+    route: &Route,
+    body: &[u8],
+    catalog: &Arc<Catalog>,
+    in_force: &InForce,
+) -> Result<Reply, ApiError> {
+    let policy = in_force.policy();
+    match route {
+        Route::Model(name) => models::get(catalog, policy, name),
+        Route::Served(question) => models_v2::answer(question, body, catalog, policy),
+        Route::Info => {
+            let chosen = in_force.default_model();
+            let name = default_model::name(catalog, policy, chosen, Purpose::ReadTexts)?;
+            let model = Bound::find(catalog, policy.model_of(name), None)?;
+            Ok(tei_info::reply(model.model()))
+        }
+        // All others were answered before.
+        Route::Models
+        | Route::Items(_)
+        | Route::Tokenize
+        | Route::Healthy
+        | Route::NotOffered(_)
+        | Route::Preflight => Ok(models::list(catalog, policy)),
+    }
 }
 
 /// A request for results of items.
@@ -185,10 +227,6 @@ fn items(
     clock: &impl Clock,
 ) -> Result<Begun, ApiError> {
     let since = clock.monotonic();
-    let size = asking.body.len() as u64;
-    if size > known.max_body_bytes {
-        return Err(ApiError::body_too_large(size, known.max_body_bytes));
-    }
     let request = asking
         .route
         .read(asking.head, asking.body, known.max_body_bytes)?;
@@ -196,6 +234,7 @@ fn items(
         return Ok(Begun::CatalogNeeded);
     };
     let policy = known.in_force.policy();
+    let request = request.with_model(catalog, policy, known.in_force.default_model())?;
     let name = policy.model_of(&request.model);
     let model = Bound::find(catalog, name, request.version.as_deref())?;
     let asked = asking.asked(model.model().task(), caller);

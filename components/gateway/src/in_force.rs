@@ -38,6 +38,8 @@ pub struct Deployment {
     /// How long browsers and CDNs may use an answer without asking again, at most: they notice no new
     /// model and no purge.
     pub client_max_age: Duration,
+    /// The model of requests that name none; empty for the first one that does what is asked.
+    pub default_model: String,
 }
 
 impl Default for Deployment {
@@ -45,6 +47,7 @@ impl Default for Deployment {
         Self {
             seals: None,
             client_max_age: Duration::from_secs(60),
+            default_model: String::new(),
         }
     }
 }
@@ -146,6 +149,11 @@ impl InForce {
             Tenancy::Open => false,
             Tenancy::Keys(_) | Tenancy::Closed => true,
         }
+    }
+
+    /// The model of requests that name none; empty for the first one that does what is asked.
+    pub fn default_model(&self) -> &str {
+        &self.deployment.default_model
     }
 
     /// The policy itself.

@@ -14,9 +14,11 @@
 //! Only `edge`, compiled for Wasm alone, reads bodies, opens stores and calls the host.
 
 pub mod cors;
+pub mod default_model;
 pub mod destination;
 pub mod digest;
 pub mod error;
+pub mod error_form;
 pub mod forms;
 pub mod head;
 pub mod hit;
@@ -31,6 +33,8 @@ pub mod request_id;
 pub mod route;
 pub mod ruling;
 pub mod stored_keys;
+pub mod tei_info;
+pub mod tokenize;
 
 #[cfg(all(target_family = "wasm", feature = "component"))]
 mod edge;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::digest::{self, Algorithm};
 use crate::error::ApiError;
+use crate::error_form::ErrorForm;
 use crate::head::Head;
 use crate::{cors, request_id};
 
@@ -22,7 +23,7 @@ pub const BRINK_ITEMS: &str = "brink-items";
 /// Which version of the policy decided, and by which rule: a structured-field dictionary.
 pub const BRINK_POLICY: &str = "brink-policy";
 /// `Retry-After` in milliseconds, as OpenAI's clients read it.
-const RETRY_AFTER_MS: &str = "retry-after-ms";
+pub(crate) const RETRY_AFTER_MS: &str = "retry-after-ms";
 
 /// What goes back to the client.
 #[derive(Clone, Debug)]
@@ -162,17 +163,6 @@ pub struct Exchange {
     pub errors: ErrorForm,
 }
 
-/// In which form a client expects errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorForm {
-    /// As OpenAI's API does, below `/v1/`.
-    OpenAi,
-    /// As the Open Inference Protocol has them, below `/v2`.
-    Infer,
-    /// A problem document (RFC 9457), anywhere else.
-    Problem,
-}
-
 impl Exchange {
     /// Of a request, where the operator allows these origins (see [`cors::allow_origin`]).
     pub fn of(head: &Head<'_>, allowed_origins: &str) -> Self {
@@ -205,52 +195,7 @@ impl Exchange {
 
     /// The answer, an error in its form.
     pub fn reply(&self, answer: Result<Reply, ApiError>) -> Reply {
-        answer.unwrap_or_else(|error| Reply::of_error(error, self.errors))
-    }
-}
-
-impl ErrorForm {
-    fn of(path: &str) -> Self {
-        if path.starts_with("/v1/") {
-            Self::OpenAi
-        } else if path == "/v2" || path.starts_with("/v2/") {
-            Self::Infer
-        } else {
-            Self::Problem
-        }
-    }
-}
-
-impl Reply {
-    /// An error, told in this form.
-    pub fn of_error(error: ApiError, form: ErrorForm) -> Self {
-        let mut reply = match form {
-            ErrorForm::OpenAi => Self::json(error.status, error.to_json()),
-            ErrorForm::Infer => Self::json(error.status, error.to_line()),
-            ErrorForm::Problem => Self {
-                body: error.to_problem().into(),
-                ..Self::empty(error.status).with("content-type", "application/problem+json")
-            },
-        };
-        if let Some(allow) = error.allow {
-            reply = reply.with("allow", allow);
-        }
-        if let Some(challenge) = error.challenge {
-            reply = reply.with("www-authenticate", challenge);
-        }
-        if let Some(age) = error.age {
-            let age = itoa::Buffer::new().format(age).to_owned();
-            reply = reply
-                .with("age", age)
-                .with(CACHE_STATUS, "brink-edge; hit; detail=negative");
-        }
-        if let Some(milliseconds) = error.retry_after_ms {
-            let seconds = milliseconds.div_ceil(1000).max(1);
-            reply = reply
-                .with("retry-after", seconds.to_string())
-                .with(RETRY_AFTER_MS, milliseconds.to_string());
-        }
-        reply
+        answer.unwrap_or_else(|error| Reply::of_error(&error, self.errors))
     }
 }
 
@@ -317,18 +262,5 @@ mod tests {
             .with("allow", "GET")
             .with("vary", "");
         assert_eq!(reply.encode_head(), b"204\nallow: GET\nvary: ");
-    }
-
-    #[test]
-    fn retry_after_is_whole_seconds_and_never_zero() {
-        let check = |milliseconds, seconds: &str| {
-            let error = ApiError::host_unavailable(milliseconds);
-            let reply = Reply::of_error(error, ErrorForm::OpenAi);
-            assert_eq!(reply.header("retry-after"), Some(seconds));
-            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
-        };
-        check(1, "1");
-        check(1000, "1");
-        check(1001, "2");
     }
 }

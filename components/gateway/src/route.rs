@@ -15,6 +15,14 @@ pub enum Route {
     Model(String),
     /// What is served, as the Open Inference Protocol asks for it.
     Served(Served),
+    /// `POST /tokenize`
+    Tokenize,
+    /// `GET /info`
+    Info,
+    /// `GET /health` and `GET /ping`
+    Healthy,
+    /// A route of text-embeddings-inference that no model here can answer.
+    NotOffered(&'static str),
     /// `OPTIONS` of any route: a CORS preflight.
     Preflight,
 }
@@ -28,6 +36,12 @@ pub enum Items {
     Classify,
     /// `POST /v2/models/{name}/infer`, or of a version.
     Infer(Target),
+    /// `POST /embed`
+    Embed,
+    /// `POST /similarity`
+    Similarity,
+    /// `POST /predict`
+    Predict,
 }
 
 /// A model, and which version of it; `None` for the one that is served by default.
@@ -63,7 +77,9 @@ impl Items {
     pub fn method(&self) -> &'static str {
         match self {
             Self::Embeddings(verb) => verb.method(),
-            Self::Classify | Self::Infer(_) => "POST",
+            Self::Classify | Self::Infer(_) | Self::Embed | Self::Similarity | Self::Predict => {
+                "POST"
+            }
         }
     }
 
@@ -72,6 +88,9 @@ impl Items {
         match self {
             Self::Embeddings(_) => "/v1/embeddings".into(),
             Self::Classify => "/v1/classify".into(),
+            Self::Embed => "/embed".into(),
+            Self::Similarity => "/similarity".into(),
+            Self::Predict => "/predict".into(),
             Self::Infer(Target { model, version }) => match version {
                 Some(version) => format!("/v2/models/{model}/versions/{version}/infer").into(),
                 None => format!("/v2/models/{model}/infer").into(),
@@ -124,7 +143,13 @@ impl Route {
         match self {
             Self::Items(route) => *route != Items::Embeddings(Verb::Get),
             Self::Served(question) => *question == Served::Index,
-            Self::Models | Self::Model(_) | Self::Preflight => false,
+            Self::Tokenize => true,
+            Self::Models
+            | Self::Model(_)
+            | Self::Info
+            | Self::Healthy
+            | Self::NotOffered(_)
+            | Self::Preflight => false,
         }
     }
 
@@ -140,7 +165,9 @@ impl Route {
             _ => match path.strip_prefix("/v1/models/") {
                 Some(name) if is_name(name) => (Self::Model(percent_decoded(name)), READ),
                 Some(_) => return Err(ApiError::unknown_route(path)),
-                None => inference_protocol(path).ok_or_else(|| ApiError::unknown_route(path))?,
+                None => inference_protocol(path)
+                    .or_else(|| text_embeddings_inference(path))
+                    .ok_or_else(|| ApiError::unknown_route(path))?,
             },
         };
         if method == "OPTIONS" {
@@ -152,6 +179,46 @@ impl Route {
             Err(ApiError::wrong_method(method, allow))
         }
     }
+}
+
+/// Paths of text-embeddings-inference.
+pub(crate) const TEI_PATHS: [&str; 11] = [
+    "/embed",
+    "/similarity",
+    "/predict",
+    "/tokenize",
+    "/info",
+    "/health",
+    "/ping",
+    "/embed_all",
+    "/embed_sparse",
+    "/rerank",
+    "/decode",
+];
+
+fn text_embeddings_inference(path: &str) -> Option<(Route, &'static str)> {
+    Some(match path {
+        "/embed" => (Route::Items(Items::Embed), WRITE),
+        "/similarity" => (Route::Items(Items::Similarity), WRITE),
+        "/predict" => (Route::Items(Items::Predict), WRITE),
+        "/tokenize" => (Route::Tokenize, WRITE),
+        "/info" => (Route::Info, READ),
+        "/health" | "/ping" => (Route::Healthy, READ),
+        "/embed_all" => (
+            Route::NotOffered("models here give one vector for a text"),
+            WRITE,
+        ),
+        "/embed_sparse" => (Route::NotOffered("models here give dense vectors"), WRITE),
+        "/rerank" => (
+            Route::NotOffered("models here read one text at a time"),
+            WRITE,
+        ),
+        "/decode" => (
+            Route::NotOffered("models here read texts and write none"),
+            WRITE,
+        ),
+        _ => return None,
+    })
 }
 
 /// Routes of the Open Inference Protocol, and of its extension for repositories.
@@ -328,6 +395,19 @@ mod tests {
             &format!("/v2/models/m/versions/{}", "x".repeat(257)),
             Err(404),
         );
+    }
+
+    #[test]
+    fn all_paths_of_text_embeddings_inference_are_routes() {
+        for path in TEI_PATHS {
+            let found = |method| Route::find(method, path).is_ok();
+            assert!(found("GET") != found("POST"), "{path}");
+        }
+        assert_eq!(
+            Route::find("POST", "/embed"),
+            Ok(Route::Items(Items::Embed))
+        );
+        assert_eq!(Route::find("GET", "/ping"), Ok(Route::Healthy));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod origin;
 mod passing;
 mod settings;
 mod store;
+mod tokenize;
 mod upstream;
 
 use std::cell::RefCell;
@@ -141,6 +142,7 @@ async fn own(
     match begin(&edge, head, &body).await? {
         Begun::Answered(reply) => Ok(reply),
         Begun::Pending(pending) => items::answer(edge, *pending, id).await,
+        Begun::Tokenize(asked) => tokenize::answer(&edge, *asked, id).await,
         // The models were just fetched, and another policy may have come in between.
         Begun::CatalogNeeded | Begun::Origin => {
             Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS))

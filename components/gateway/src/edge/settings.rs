@@ -85,6 +85,7 @@ impl Settings {
             authentication: read("authentication")?,
             deployment: Deployment {
                 seals: seals(&read::<String>("seal_keys")?)?,
+                default_model: read("default_model")?,
                 client_max_age: Duration::from_secs(read("client_max_age_seconds")?),
             },
             collapse_wait: Duration::from_millis(read("collapse_wait_ms")?),

@@ -42,7 +42,7 @@ impl Edge {
         self.call(Method::POST, INFER_PATH, body, timeout).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

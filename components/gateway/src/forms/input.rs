@@ -5,15 +5,15 @@ use std::fmt;
 use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_MESSAGE_BYTES};
 use brink_protocol::{Input, ModelInfo, TextLimits};
 use http::StatusCode;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
 use crate::error::ApiError;
 
 /// All inputs of a request, in the client's order.
 ///
-/// Reading stops one past the limit: the rest of an endless array is never kept in memory.
+/// One more than the limit is kept at most, which [`check_inputs`] refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Inputs(pub(super) Vec<Input>);
+pub(crate) struct Inputs(pub(crate) Vec<Input>);
 
 const EXPECTED: &str =
     "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
@@ -118,21 +118,37 @@ fn rest_of_inputs<'de, A: SeqAccess<'de>>(first: Input, mut array: A) -> Result<
                 )));
             }
         }
+        // One too many tells that there are; the rest of an endless array is never kept.
         if inputs.len() > MAX_INPUTS {
-            return Err(A::Error::custom(format!(
-                "the array has more than {MAX_INPUTS} inputs; at most {MAX_INPUTS} are allowed"
-            )));
+            while array.next_element::<IgnoredAny>()?.is_some() {}
         }
     }
     Ok(Inputs(inputs))
 }
 
-/// Checks the limits that hold for every model. `member` is what the client calls its inputs.
-pub(super) fn check_inputs(member: &str, inputs: &[Input]) -> Result<(), ApiError> {
+/// Checks how many there are.
+pub(super) fn check_count(member: &str, inputs: &[Input]) -> Result<(), ApiError> {
     if inputs.is_empty() {
         let message = format!("{member} is an empty array; at least one is needed");
         return Err(ApiError::invalid(member, message));
     }
+    match inputs.len() > MAX_INPUTS {
+        true => Err(ApiError::too_many_inputs(member)),
+        false => Ok(()),
+    }
+}
+
+/// Checks the limits that hold for every model. `member` is what the client calls its inputs.
+pub(crate) fn check_inputs(member: &str, inputs: &[Input]) -> Result<(), ApiError> {
+    check_count(member, inputs)?;
+    check_each(inputs, |index| format!("{member}[{index}]"))
+}
+
+/// Checks each input. `param` is what the client calls the input of an index.
+pub(super) fn check_each(
+    inputs: &[Input],
+    param: impl Fn(usize) -> String,
+) -> Result<(), ApiError> {
     for (index, input) in inputs.iter().enumerate() {
         let message = match input {
             Input::Text(text) if text.is_empty() => "is an empty string".to_owned(),
@@ -147,7 +163,9 @@ pub(super) fn check_inputs(member: &str, inputs: &[Input]) -> Result<(), ApiErro
             ),
             _ => continue,
         };
-        return Err(wrong_input(member, index, &message));
+        let param = param(index);
+        let message = format!("{param} {message}");
+        return Err(ApiError::invalid(param, message));
     }
     Ok(())
 }

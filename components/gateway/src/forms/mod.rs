@@ -5,6 +5,7 @@
 //! | [`openai`] | embeddings as OpenAI's API has them |
 //! | [`classify`] | labels with scores, in the same style |
 //! | [`infer`] | tensors, as the Open Inference Protocol has them |
+//! | [`tei`] | embeddings, similarities and classes of text-embeddings-inference |
 //!
 //! A form decides nothing about caching: the same item asked for in two forms has one entry. Not here:
 //! keys, look-ups and calls to the host, see [`items`](crate::items).
@@ -12,9 +13,10 @@
 pub mod classify;
 pub mod infer;
 pub mod openai;
+pub mod tei;
 
 pub(crate) mod body;
-mod input;
+pub(crate) mod input;
 mod query;
 mod ranked;
 pub(crate) mod vector;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use brink_protocol::{Fault, Input, ModelInfo};
 
+use crate::default_model::Purpose;
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::items::{Request, Results};
@@ -50,6 +53,9 @@ impl Items {
             Self::Embeddings(Verb::Post) => openai::parse(body),
             Self::Classify => classify::read(head, body),
             Self::Infer(target) => infer::read(head, body, target, limit),
+            Self::Embed => tei::embed(body),
+            Self::Similarity => tei::similarity(body),
+            Self::Predict => tei::predict(body),
         }
     }
 }
@@ -78,6 +84,8 @@ pub enum Form {
     Classify(classify::Classify),
     /// `/v2/models/{name}/infer`
     Infer(Box<infer::Infer>),
+    /// `/embed`, `/similarity` and `/predict`
+    Tei(tei::Tei),
 }
 
 impl Form {
@@ -96,6 +104,7 @@ impl Form {
             Self::OpenAi(form) => form.check(inputs, truncate, model),
             Self::Classify(form) => form.bind(inputs, truncate, model),
             Self::Infer(form) => form.bind(inputs, model),
+            Self::Tei(form) => form.check(inputs, truncate, model),
         }
     }
 
@@ -105,6 +114,7 @@ impl Form {
             Self::OpenAi(_) => format!("input[{index}]"),
             Self::Classify(form) => form.param(index),
             Self::Infer(form) => form.param(index),
+            Self::Tei(form) => form.param(index),
         }
     }
 
@@ -117,6 +127,7 @@ impl Form {
             Self::OpenAi(form) => Ok(form.reply(results)),
             Self::Classify(form) => Ok(form.reply(results)),
             Self::Infer(form) => form.reply(results),
+            Self::Tei(form) => Ok(form.reply(results)),
         }
     }
 
@@ -126,6 +137,15 @@ impl Form {
             Self::OpenAi(form) => form.tag(hasher),
             Self::Classify(form) => form.tag(hasher),
             Self::Infer(form) => form.tag(hasher),
+            Self::Tei(form) => form.tag(hasher),
+        }
+    }
+
+    /// What the model of a request has to do that names none; `None` where each request names one.
+    pub(crate) fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Self::Tei(form) => Some(form.purpose()),
+            Self::OpenAi(_) | Self::Classify(_) | Self::Infer(_) => None,
         }
     }
 
@@ -133,7 +153,7 @@ impl Form {
     pub(crate) fn urgency(&self) -> Option<u8> {
         match self {
             Self::Infer(form) => form.urgency(),
-            Self::OpenAi(_) | Self::Classify(_) => None,
+            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) => None,
         }
     }
 
@@ -141,7 +161,7 @@ impl Form {
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self {
             Self::Infer(form) => form.timeout(),
-            Self::OpenAi(_) | Self::Classify(_) => None,
+            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) => None,
         }
     }
 

@@ -37,6 +37,22 @@ pub(crate) fn shortened(vector: &[u8], dimensions: usize) -> Cow<'_, [u8]> {
     Cow::Owned(scaled.collect())
 }
 
+/// The cosine of the angle between two vectors of one length; 0 if one of them has no direction.
+pub(crate) fn cosine(one: &[u8], other: &[u8]) -> f32 {
+    let pairs = || {
+        elements(one)
+            .zip(elements(other))
+            .map(|(a, b)| (f64::from(a), f64::from(b)))
+    };
+    let dot: f64 = pairs().map(|(a, b)| a * b).sum();
+    let squares: f64 =
+        pairs().map(|(a, _)| a * a).sum::<f64>() * pairs().map(|(_, b)| b * b).sum::<f64>();
+    match squares > 0.0 {
+        true => (dot / squares.sqrt()) as f32,
+        false => 0.0,
+    }
+}
+
 /// Appends the vector as a JSON value.
 pub(crate) fn write(vector: &[u8], format: EncodingFormat, out: &mut Vec<u8>) {
     match format {
@@ -109,6 +125,17 @@ mod tests {
         assert_eq!(short, bytes(&[0.6, 0.8]));
         assert_eq!(*shortened(&bytes(&[3.0, 4.0]), 2), bytes(&[3.0, 4.0]));
         assert_eq!(*shortened(&bytes(&[0.0, 0.0, 1.0]), 2), bytes(&[0.0, 0.0]));
+    }
+
+    #[test]
+    fn cosine_is_that_of_the_angle() {
+        let cosine = |one: &[f32], other: &[f32]| cosine(&bytes(one), &bytes(other));
+        assert_eq!(cosine(&[3.0, 4.0], &[6.0, 8.0]), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[-2.0, 0.0]), -1.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
+        let largest = [f32::MAX; 2];
+        assert!((cosine(&largest, &largest) - 1.0).abs() < 1e-6);
     }
 
     #[test]

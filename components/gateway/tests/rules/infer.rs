@@ -1,6 +1,7 @@
 //! The whole way of a request of the Open Inference Protocol.
 
 use brink_gateway::error::ApiError;
+use brink_gateway::error_form::ErrorForm;
 use brink_gateway::forms::infer::HEADER_LENGTH;
 use brink_gateway::hit::Settled;
 use brink_gateway::items::Answer;
@@ -293,9 +294,10 @@ fn errors_of_rows_are_stored_and_told_again_by_row() {
         panic!("nothing is stored");
     };
     let told = missing.error(fault.clone());
+    let reply = Reply::of_error(&told, ErrorForm::Infer);
     assert_eq!(
-        told.to_line(),
-        br#"{"error":"row[1]: 9 tokens; at most 8"}"#
+        json_of(&reply),
+        json!({"error":"row[1]: 9 tokens; at most 8"})
     );
     let stored = missing.negative(1, &fault, &At(NOW)).unwrap();
     world.keep(&[stored]);

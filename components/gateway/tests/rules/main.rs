@@ -11,4 +11,5 @@ mod infer;
 mod policy;
 mod safe_methods;
 mod stored_keys;
+mod tei;
 mod world;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::input::{Inputs, check_inputs, check_tokens, check_total};
+use super::input::{Inputs, check_count, check_inputs, check_tokens, check_total};
 use super::openai::write_end;
 use super::query::{number, once, pairs, unknown};
 use super::{Form, body, media_type, ranked, vector};
@@ -89,10 +89,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ApiError> {
         .input
         .ok_or_else(|| ApiError::invalid(MEMBER, "the member input is missing"))?
         .0;
-    if inputs.is_empty() {
-        let message = "input is an empty array; at least one is needed";
-        return Err(ApiError::invalid(MEMBER, message));
-    }
+    check_count(MEMBER, &inputs)?;
     Ok(Request {
         inputs,
         model: model(raw.model)?,

@@ -8,7 +8,7 @@ use super::request::wrong;
 use super::signature::Signature;
 use crate::error::{ApiError, shorten};
 use crate::forms::classify::blob::Wanted;
-use crate::forms::input::check_inputs;
+use crate::forms::input::check_each;
 
 /// The items of a request to this model.
 pub(super) fn items(tensors: &[Tensor], model: &ModelInfo) -> Result<Vec<Input>, ApiError> {
@@ -148,7 +148,7 @@ fn texts(tensors: &[&Tensor]) -> Result<Vec<Input>, ApiError> {
     };
     let items = strings(tensors).enumerate().map(text);
     let items = items.collect::<Result<Vec<_>, _>>()?;
-    check_inputs("row", &items)?;
+    check_each(&items, param)?;
     Ok(items)
 }
 
