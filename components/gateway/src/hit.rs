@@ -34,7 +34,7 @@ use crate::reply::Reply;
 use crate::route::{Items, Route, Served};
 use crate::ruling::{Asked, Ruling};
 use crate::tokenize::Tokenize;
-use crate::{cors, default_model, models, models_v2, tei_info};
+use crate::{cors, default_model, models, models_v2, priority, tei_info};
 
 /// A store that answers at once.
 pub trait LookUp {
@@ -257,6 +257,7 @@ impl Asking<'_> {
         Asked {
             if_none_match: conditional.flatten().map(str::to_owned),
             wants_key: wants_key(self.head),
+            urgency: priority::urgency(self.head),
             ..Asked::own(method, self.route.path(), task, caller)
         }
     }

@@ -27,6 +27,7 @@ pub mod items;
 pub mod models;
 pub mod models_v2;
 pub mod origin;
+pub mod priority;
 pub mod rate;
 pub mod reply;
 pub mod request_id;

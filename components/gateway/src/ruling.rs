@@ -9,6 +9,7 @@ use brink_cache::key::Task;
 use brink_cache::policy::{Action, RequestFacts, Sampling, Sharing, Storing};
 use brink_cache::{EntryMeta, Key, Lifetimes, Marked, ModelDigest, Purged, Scope};
 use brink_protocol::TenantShare;
+use brink_protocol::infer::DEFAULT_URGENCY;
 use bytes::Bytes;
 
 use crate::in_force::{Caller, InForce, KnownMarks};
@@ -42,6 +43,8 @@ pub struct Asked {
     pub if_none_match: Option<String>,
     /// Whether the client asks under which key its result lies.
     pub wants_key: bool,
+    /// How urgent it is (RFC 9218): 0 the most, 7 the least.
+    pub urgency: u8,
 }
 
 impl Asked {
@@ -60,6 +63,7 @@ impl Asked {
             caller,
             if_none_match: None,
             wants_key: false,
+            urgency: DEFAULT_URGENCY,
         }
     }
 
@@ -131,6 +135,11 @@ impl Ruling {
     /// Whether the client asks under which key its result lies.
     pub fn wants_key(&self) -> bool {
         self.asked.wants_key
+    }
+
+    /// How urgent the request is (RFC 9218): 0 the most, 7 the least.
+    pub fn urgency(&self) -> u8 {
+        self.asked.urgency
     }
 
     /// `If-None-Match`, for the safe methods.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brink_cache::{Key, Outcome, OutcomeCounts, RequestControl, UnixSeconds};
-use brink_protocol::infer::DEFAULT_URGENCY;
+use brink_protocol::infer::LEAST_URGENCY;
 use brink_protocol::{Fault, InferRequest, Input};
 use bytes::Bytes;
 
@@ -80,8 +80,13 @@ impl Resolved {
             .map(|(place, _)| self.plan.distinct[place])
             .filter(|distinct| !self.is_only_named(distinct))
             .collect();
+        let call = self.call(&distinct, request_id, timeout);
         Refresh {
-            call: self.call(&distinct, request_id, timeout),
+            // Its client has an answer.
+            call: InferRequest {
+                urgency: LEAST_URGENCY,
+                ..call
+            },
             keys: distinct.iter().map(|distinct| distinct.key).collect(),
             plan: self.plan.clone(),
         }
@@ -125,7 +130,7 @@ impl Resolved {
             request_id: request_id.to_owned(),
             scope: plan.ruling.scope(),
             tenant: plan.ruling.tenant().to_owned(),
-            urgency: plan.request.form.urgency().unwrap_or(DEFAULT_URGENCY),
+            urgency: plan.request.form.urgency().unwrap_or(plan.ruling.urgency()),
             model: plan.request.model.clone(),
             digest: plan.model.model().digest,
             task: plan.model.model().task(),

@@ -10,6 +10,7 @@ use brink_cache::http::shared::{
 };
 use brink_cache::policy::{Sampling, ToOrigin};
 use brink_cache::{Key, Lifetimes, RequestControl};
+use brink_protocol::infer::DEFAULT_URGENCY;
 use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
@@ -87,6 +88,7 @@ impl Call {
             caller,
             if_none_match: None,
             wants_key: false,
+            urgency: DEFAULT_URGENCY,
         };
         let mut call = Self {
             url: to.url(head.query),

@@ -16,6 +16,7 @@ use brink_cache::policy::{JsonRoute, Sampling, ToOrigin};
 use brink_cache::{
     Decision, Key, Lifetimes, Purged, RequestControl, Scope, UnixSeconds, canonical, freshness,
 };
+use brink_protocol::infer::DEFAULT_URGENCY;
 use serde_json::{Map, Value};
 
 use super::Call;
@@ -77,6 +78,7 @@ impl Call {
             caller: caller.clone(),
             if_none_match: None,
             wants_key: false,
+            urgency: DEFAULT_URGENCY,
         };
         let ruling = Ruling::new(in_force, asked, body.model());
         let mut call = Self::new(head, to, caller, in_force)?;

@@ -11,7 +11,7 @@ use brink_protocol::{Fault, FaultCode, Input};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::world::{At, NOW, World, first_elements, header, pending_under, policy};
+use crate::world::{At, NOW, World, begin, first_elements, header, pending_under, policy};
 
 fn body(text: &str) -> Value {
     json!({"model": "m", "input": text})
@@ -104,6 +104,31 @@ fn stale_while_revalidate_answers_at_once_and_refreshes_what_was_stale() {
     let answer = world.ask(&both, "", after(15)).unwrap();
     assert_eq!(header(&answer, "cache-status"), "brink-edge; hit; ttl=9");
     assert_eq!(world.computed.len(), 1, "it was refreshed once");
+}
+
+#[test]
+fn urgency_is_the_clients_own_and_nobody_waits_for_a_refresh() {
+    let mut world = World::under(STALE);
+    let text = body("1").to_string();
+    let urgent = "POST /v1/embeddings\npriority: u=1";
+    let settled = |world: &mut World, head: &str, now| {
+        let pending = begin(&world.policy.clone(), head, text.as_bytes()).unwrap();
+        pending.settle(world, &At(now)).unwrap()
+    };
+    for (head, expected) in [(urgent, 1), ("POST /v1/embeddings", 3)] {
+        let Settled::Missing(missing) = settled(&mut world, head, NOW) else {
+            panic!("nothing is stored");
+        };
+        assert_eq!(
+            missing.upstream_call("id", Duration::ZERO).urgency,
+            expected
+        );
+    }
+    world.ask(&body("1"), "", NOW).unwrap();
+    let Settled::Stale(_, stale) = settled(&mut world, urgent, after(15)) else {
+        panic!("it is stale");
+    };
+    assert_eq!(stale.refresh("id", Duration::ZERO).call.urgency, 7);
 }
 
 #[test]
