@@ -34,7 +34,7 @@ use crate::reply::Reply;
 use crate::route::{Items, Route, Served};
 use crate::ruling::{Asked, Ruling};
 use crate::tokenize::Tokenize;
-use crate::{cors, default_model, models, models_v2, priority, tei_info};
+use crate::{cors, default_model, models, models_v2, openapi, priority, tei_info};
 
 /// A store that answers at once.
 pub trait LookUp {
@@ -181,6 +181,7 @@ fn keyless(route: &Route, head: &Head<'_>, knows_models: bool) -> Option<Begun> 
         }
         (Route::Served(Served::Ready), true) => models_v2::ready(),
         (Route::Healthy, true) => Reply::empty(StatusCode::OK),
+        (Route::OpenApi, _) => openapi::reply(head),
         _ => return None,
     };
     Some(Begun::Answered(reply))
@@ -208,6 +209,7 @@ fn told(
         | Route::Items(_)
         | Route::Tokenize
         | Route::Healthy
+        | Route::OpenApi
         | Route::NotOffered(_)
         | Route::Preflight => Ok(models::list(catalog, policy)),
     }

@@ -26,6 +26,7 @@ pub mod in_force;
 pub mod items;
 pub mod models;
 pub mod models_v2;
+pub mod openapi;
 pub mod origin;
 pub mod priority;
 pub mod rate;

@@ -21,6 +21,8 @@ pub enum Route {
     Info,
     /// `GET /health` and `GET /ping`
     Healthy,
+    /// `GET /openapi.json`
+    OpenApi,
     /// A route of text-embeddings-inference that no model here can answer.
     NotOffered(&'static str),
     /// `OPTIONS` of any route: a CORS preflight.
@@ -148,6 +150,7 @@ impl Route {
             | Self::Model(_)
             | Self::Info
             | Self::Healthy
+            | Self::OpenApi
             | Self::NotOffered(_)
             | Self::Preflight => false,
         }
@@ -162,6 +165,7 @@ impl Route {
             ),
             "/v1/classify" => (Self::Items(Items::Classify), WRITE),
             "/v1/models" => (Self::Models, READ),
+            "/openapi.json" => (Self::OpenApi, READ),
             _ => match path.strip_prefix("/v1/models/") {
                 Some(name) if is_name(name) => (Self::Model(percent_decoded(name)), READ),
                 Some(_) => return Err(ApiError::unknown_route(path)),

@@ -8,6 +8,7 @@
 mod classify;
 mod embeddings;
 mod infer;
+mod openapi;
 mod policy;
 mod safe_methods;
 mod stored_keys;

@@ -118,9 +118,19 @@ pub(crate) fn begin(policy: &Arc<InForce>, head: &str, body: &[u8]) -> Result<Pe
 
 /// What follows from a request alone.
 pub(crate) fn begun(policy: &Arc<InForce>, head: &str, body: &[u8]) -> Result<Begun, ApiError> {
+    begun_among(&catalog(), policy, head, body)
+}
+
+/// The same, where there are these models.
+pub(crate) fn begun_among(
+    catalog: &Arc<Catalog>,
+    policy: &Arc<InForce>,
+    head: &str,
+    body: &[u8],
+) -> Result<Begun, ApiError> {
     let head = Head::parse(head.as_bytes()).unwrap();
     let known = Known {
-        catalog: Some(&catalog()),
+        catalog: Some(catalog),
         prefixes: &Prefixes::default(),
         in_force: policy,
         max_body_bytes: 1_000_000,
