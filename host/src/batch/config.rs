@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use brink_protocol::limits::MAX_INPUTS;
 
+use super::queue::Load;
 use crate::inference::Device;
 
 /// Above this, waiting costs more than batching can win back on any model served here.
@@ -32,6 +33,11 @@ pub struct BatchConfig {
     pub max_queue_items: usize,
     /// Most tokens waiting. Default: 1,048,576, which is 4 MiB.
     pub max_queue_tokens: usize,
+    /// Most bytes of payloads waiting. Default: 256 MiB, some 1,800 pictures of 224 x 224.
+    pub max_queue_bytes: usize,
+    /// Most that one tenant may have waiting, as a share of the three bounds above, whoever else
+    /// waits: room for others must be there before they come. Default: 0.5.
+    pub max_tenant_share: f64,
 }
 
 impl Default for BatchConfig {
@@ -43,6 +49,8 @@ impl Default for BatchConfig {
             max_queue_delay: Duration::ZERO,
             max_queue_items: 8_192,
             max_queue_tokens: 1 << 20,
+            max_queue_bytes: 256 << 20,
+            max_tenant_share: 0.5,
         }
     }
 }
@@ -70,6 +78,14 @@ pub enum BatchConfigError {
     /// The queue could not hold one batch.
     #[error("batch.max_queue_tokens is {0}; at least batch.max_batch_tokens ({1}) are needed")]
     QueueTokens(usize, usize),
+    /// Nothing may ever wait, or more than there is room for.
+    #[error("batch.max_tenant_share is {0}; above 0 and up to 1 is needed")]
+    TenantShare(f64),
+    /// The largest call of a tenant would be refused whenever anything else of it waits.
+    #[error(
+        "batch.max_tenant_share ({0}) of batch.max_queue_items ({1}) is below {MAX_INPUTS}, the inputs of one call"
+    )]
+    TenantItems(f64, usize),
 }
 
 /// [`BatchConfig`] on one device: nothing left to default.
@@ -89,6 +105,21 @@ pub struct BatchLimits {
     pub max_queue_items: usize,
     /// Most tokens waiting.
     pub max_queue_tokens: usize,
+    /// Most bytes of payloads waiting.
+    pub max_queue_bytes: usize,
+    /// Share of what may wait that one tenant may have.
+    pub max_tenant_share: f64,
+}
+
+impl BatchLimits {
+    /// The most that may wait.
+    pub fn max_queue(&self) -> Load {
+        Load {
+            items: self.max_queue_items,
+            tokens: self.max_queue_tokens,
+            bytes: self.max_queue_bytes,
+        }
+    }
 }
 
 impl BatchConfig {
@@ -107,13 +138,21 @@ impl BatchConfig {
             max_queue_delay: self.max_queue_delay,
             max_queue_items: self.max_queue_items,
             max_queue_tokens: self.max_queue_tokens,
+            max_queue_bytes: self.max_queue_bytes,
+            max_tenant_share: self.max_tenant_share,
         }
+    }
+
+    /// Whether a tenant's share of the queue holds the inputs of one call.
+    pub fn tenant_has_room_for_a_call(&self) -> bool {
+        self.max_queue_items as f64 * self.max_tenant_share >= MAX_INPUTS as f64
     }
 
     /// Every setting that cannot be used.
     pub fn validate(&self) -> Vec<BatchConfigError> {
         let batch_tokens = self.limits(Device::Cpu).max_batch_tokens;
         let ratio = self.max_padding_ratio.unwrap_or(1.0);
+        let share = self.max_tenant_share;
         let checks = [
             (
                 self.max_batch_items == Some(0),
@@ -139,6 +178,14 @@ impl BatchConfig {
                 self.max_queue_tokens < batch_tokens,
                 BatchConfigError::QueueTokens(self.max_queue_tokens, batch_tokens),
             ),
+            (
+                !(share > 0.0 && share <= 1.0),
+                BatchConfigError::TenantShare(share),
+            ),
+            (
+                !self.tenant_has_room_for_a_call(),
+                BatchConfigError::TenantItems(share, self.max_queue_items),
+            ),
         ];
         let wrong = checks.into_iter().filter(|(wrong, _)| *wrong);
         wrong.map(|(_, error)| error).collect()
@@ -159,6 +206,8 @@ mod tests {
             max_queue_delay: Duration::from_secs(60),
             max_queue_items: 100,
             max_queue_tokens: 0,
+            max_queue_bytes: 0,
+            max_tenant_share: 1.5,
         };
         let messages: Vec<_> = wrong.validate().iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -169,6 +218,8 @@ mod tests {
                 "batch.max_padding_ratio is 0.5; at least 1 is needed",
                 "batch.max_queue_delay is 60s; at most 500ms is allowed",
                 "batch.max_queue_items is 100; at least 2048 are needed, the inputs of one call",
+                "batch.max_tenant_share is 1.5; above 0 and up to 1 is needed",
+                "batch.max_tenant_share (1.5) of batch.max_queue_items (100) is below 2048, the inputs of one call",
             ]
         );
     }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::queue::Load;
 use crate::inference::Device;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,6 +37,7 @@ pub struct BatchMetrics {
     padding_ratio: Histogram,
     queue_items: Family<ModelLabels, Gauge>,
     queue_tokens: Family<ModelLabels, Gauge>,
+    queue_bytes: Family<ModelLabels, Gauge>,
     queue_seconds: Histogram,
     inference_seconds: Histogram,
     sessions: Family<SessionLabels, Gauge>,
@@ -51,6 +53,7 @@ impl BatchMetrics {
             padding_ratio: Histogram::new([1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 3.0]),
             queue_items: Family::default(),
             queue_tokens: Family::default(),
+            queue_bytes: Family::default(),
             queue_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 17)),
             inference_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
             sessions: Family::default(),
@@ -86,6 +89,12 @@ impl BatchMetrics {
             "brink_queue_tokens",
             "Tokens waiting for a model run",
             self.queue_tokens.clone(),
+        );
+        registry.register_with_unit(
+            "brink_queue",
+            "Memory of the payloads waiting for a model run",
+            Unit::Bytes,
+            self.queue_bytes.clone(),
         );
         registry.register(
             "brink_sessions",
@@ -123,6 +132,7 @@ impl BatchMetrics {
             items: self.items.get_or_create_owned(&labels),
             queue_items: self.queue_items.get_or_create_owned(&labels),
             queue_tokens: self.queue_tokens.get_or_create_owned(&labels),
+            queue_bytes: self.queue_bytes.get_or_create_owned(&labels),
             sessions: self.sessions.get_or_create_owned(&SessionLabels {
                 model: model.to_owned(),
                 device: device.to_string(),
@@ -140,6 +150,7 @@ pub struct ModelMetrics {
     items: Counter,
     queue_items: Gauge,
     queue_tokens: Gauge,
+    queue_bytes: Gauge,
     sessions: Gauge,
     all: BatchMetrics,
 }
@@ -154,9 +165,10 @@ pub(super) struct Run {
 }
 
 impl ModelMetrics {
-    pub(super) fn queue_is(&self, items: usize, tokens: usize) {
-        self.queue_items.set(items as i64);
-        self.queue_tokens.set(tokens as i64);
+    pub(super) fn queue_is(&self, load: Load) {
+        self.queue_items.set(load.items as i64);
+        self.queue_tokens.set(load.tokens as i64);
+        self.queue_bytes.set(load.bytes as i64);
     }
 
     pub(super) fn waited(&self, time: Duration) {

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  submit --> Queue (pure: no clock, no thread) --> one OS thread per session --> Backend
-//!                bounded by items and tokens         splits a batch that fails
+//!                bounded, fair between tenants       splits a batch that fails
 //! ```
 //!
 //! Padding decides the throughput of an encoder: every item of a batch costs as much as the
-//! longest. So a batch is not the oldest items but the most urgent one and its neighbours by
+//! longest. So a batch is not the oldest items but the one whose turn it is and its neighbours by
 //! length. The sessions are never idle while something waits.
 
 mod config;
@@ -17,5 +17,5 @@ mod queue;
 
 pub use config::{BatchConfig, BatchConfigError, BatchLimits};
 pub use metrics::{BatchMetrics, ModelMetrics};
-pub use pool::{BatchError, BatchPool, Inferred, Pending, PoolOptions};
-pub use queue::{Queue, Taken, Ticket};
+pub use pool::{BatchError, BatchPool, Inferred, Pending, PoolOptions, Submission};
+pub use queue::{Bound, Claim, Full, Load, Queue, Taken, Ticket};

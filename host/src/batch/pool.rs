@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::config::BatchLimits;
 use super::driver;
 use super::metrics::ModelMetrics;
-use super::queue::{Queue, Ticket};
+use super::queue::{Bound, Claim, Full, Load, Queue, Ticket};
 use crate::inference::{Backend, BackendError, Output, Payload};
 
 mod pace;
@@ -38,11 +38,11 @@ pub struct Inferred {
 /// Why an item was not computed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BatchError {
-    /// The queue's bounds are reached.
-    #[error("{waiting} inputs are waiting for the model already")]
+    /// A bound of the queue is reached.
+    #[error("{} already", waiting_inputs(.full))]
     QueueFull {
-        /// Items waiting.
-        waiting: usize,
+        /// Which one, and what waits.
+        full: Full,
         /// When the queue will have been worked off, by the measured pace.
         retry_after: Duration,
     },
@@ -58,6 +58,28 @@ pub enum BatchError {
     /// The session's thread ended.
     #[error("the model's session ended")]
     SessionLost,
+}
+
+fn waiting_inputs(full: &Full) -> String {
+    let Full { bound, waiting } = full;
+    let whose = match bound {
+        Bound::Model => "",
+        Bound::Tenant => " of this tenant",
+    };
+    format!("{waiting} inputs{whose} are waiting for the model")
+}
+
+/// What the items of a call have in common.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Who asks. The model's time is shared fairly between tenants.
+    pub tenant: Arc<str>,
+    /// How urgent they are among the tenant's items, as in RFC 9218: 0 the most, 7 the least.
+    pub urgency: u8,
+    /// When they are submitted.
+    pub now: Instant,
+    /// When their results are of no use any more.
+    pub deadline: Instant,
 }
 
 /// Settings of a pool that are not the queue's.
@@ -134,23 +156,20 @@ impl BatchPool {
     pub fn submit(
         &self,
         items: Vec<Payload>,
-        now: Instant,
-        deadline: Instant,
+        submission: Submission,
     ) -> Result<Vec<Pending>, BatchError> {
         let mut state = self.shared.lock();
         if state.closed {
             return Err(BatchError::Draining);
         }
-        let tokens = items.iter().map(Payload::size).sum();
-        if !state.queue.has_room(items.len(), tokens) {
-            return Err(BatchError::QueueFull {
-                waiting: state.queue.len(),
-                retry_after: state.time_to_drain(*self.shared.alive.borrow()),
-            });
+        let room = state.queue.check_room(&submission.tenant, load(&items));
+        if let Err(full) = room {
+            let retry_after = state.time_to_drain(*self.shared.alive.borrow());
+            return Err(BatchError::QueueFull { full, retry_after });
         }
         let pending = items
             .into_iter()
-            .map(|payload| self.push(&mut state, payload, now, deadline));
+            .map(|payload| self.push(&mut state, payload, &submission));
         let pending = pending.collect();
         self.shared.publish(&state);
         drop(state);
@@ -158,23 +177,24 @@ impl BatchPool {
         Ok(pending)
     }
 
-    fn push(
-        &self,
-        state: &mut State,
-        payload: Payload,
-        now: Instant,
-        deadline: Instant,
-    ) -> Pending {
+    fn push(&self, state: &mut State, payload: Payload, submission: &Submission) -> Pending {
         let (reply, receiver) = oneshot::channel();
-        let tokens = payload.size();
+        let claim = Claim {
+            tenant: &submission.tenant,
+            urgency: submission.urgency,
+            size: payload.size(),
+            bytes: payload.bytes(),
+            arrived: submission.now,
+            deadline: submission.deadline,
+        };
         let job = Job {
             payload,
-            arrived: now,
+            arrived: submission.now,
             reply,
         };
         Pending {
             receiver,
-            ticket: Some(state.queue.push(job, tokens, now, deadline)),
+            ticket: Some(state.queue.push(job, claim)),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -207,7 +227,15 @@ impl Drop for BatchPool {
 
 impl State {
     fn time_to_drain(&self, sessions: usize) -> Duration {
-        self.pace.time_for(self.queue.tokens(), sessions)
+        self.pace.time_for(self.queue.load().tokens, sessions)
+    }
+}
+
+fn load(items: &[Payload]) -> Load {
+    Load {
+        items: items.len(),
+        tokens: items.iter().map(Payload::size).sum(),
+        bytes: items.iter().map(Payload::bytes).sum(),
     }
 }
 
@@ -219,8 +247,7 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, state: &State) {
-        self.metrics
-            .queue_is(state.queue.len(), state.queue.tokens());
+        self.metrics.queue_is(state.queue.load());
     }
 
     pub(super) fn close(&self) {

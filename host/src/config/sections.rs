@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use brink_protocol::limits::MAX_INPUTS;
 use toml::Value;
 
 use super::reader::{Reader, Section};
@@ -180,7 +181,7 @@ pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
             &format!("is {ratio}; 0 (automatic), or 1 and more, is wanted"),
         );
     }
-    BatchConfig {
+    let config = BatchConfig {
         max_batch_items: (items > 0).then_some(items),
         max_batch_tokens: (tokens > 0).then_some(tokens),
         max_padding_ratio: (ratio >= 1.0).then_some(ratio),
@@ -195,7 +196,21 @@ pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
             default.max_queue_tokens,
             (1 << 15)..=(1 << 28),
         ),
+        max_queue_bytes: section.integer::<usize>(
+            "max_queue_mib",
+            default.max_queue_bytes >> 20,
+            1..=MAX_MIB,
+        ) << 20,
+        max_tenant_share: section.number("max_tenant_share", default.max_tenant_share, 0.0..=1.0),
+    };
+    if !config.tenant_has_room_for_a_call() {
+        let (share, items) = (config.max_tenant_share, config.max_queue_items);
+        section.reject(
+            "max_tenant_share",
+            &format!("is {share}; that of max_queue_items ({items}) must be {MAX_INPUTS} or more, the inputs of one call"),
+        );
     }
+    config
 }
 
 pub(super) fn results(reader: &mut Reader) -> ResultsConfig {

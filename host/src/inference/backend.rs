@@ -34,6 +34,15 @@ impl Payload {
         }
     }
 
+    /// What the item holds in memory, without the few words around it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Tokens(ids) => size_of_val(ids.as_slice()),
+            Self::Pixels(pixels) => pixels.len(),
+            Self::Tensors(tensors) => tensors.iter().map(|tensor| tensor.data.len()).sum(),
+        }
+    }
+
     /// The token ids, for a model that reads those.
     pub(super) fn tokens(&self) -> Result<&[u32], BackendError> {
         match self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use brink_protocol::{Fault, FaultCode};
 
-use crate::batch::BatchError;
+use crate::batch::{BatchError, Bound, Full};
 use crate::inference::InputError;
 use crate::results::collapse::TooManyFlights;
 
@@ -76,6 +76,14 @@ impl InferError {
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {
                 FaultCode::DeadlineExceeded
             }
+            Self::Batch(BatchError::QueueFull {
+                full:
+                    Full {
+                        bound: Bound::Tenant,
+                        ..
+                    },
+                ..
+            }) => FaultCode::TooManyInFlight,
             Self::Batch(
                 BatchError::QueueFull { .. } | BatchError::Draining | BatchError::SessionLost,
             )

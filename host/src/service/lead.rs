@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::error::InferError;
-use crate::batch::{Inferred, Pending};
+use crate::batch::{Inferred, Pending, Submission};
 use crate::inference::{InputError, Payload};
 use crate::results::collapse::Obligation;
 use crate::results::store::StoredResult;
@@ -63,11 +63,13 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
         .zip(payloads)
         .filter(|(led, _)| !led.obligation.is_abandoned())
         .unzip();
-    match call
-        .model
-        .pool
-        .submit(payloads, Instant::now(), call.deadline)
-    {
+    let submission = Submission {
+        tenant: call.request.tenant.as_str().into(),
+        urgency: call.request.urgency,
+        now: Instant::now(),
+        deadline: call.deadline,
+    };
+    match call.model.pool.submit(payloads, submission) {
         Err(error) => {
             for led in led {
                 led.obligation.give_back(Err(error.clone().into()));

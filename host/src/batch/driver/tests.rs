@@ -2,12 +2,16 @@
 
 use std::sync::mpsc;
 
+use brink_protocol::infer::DEFAULT_URGENCY;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, Pending, PoolOptions};
+use crate::batch::{
+    BatchConfig, BatchLimits, BatchMetrics, BatchPool, Bound, Full, Pending, PoolOptions,
+    Submission,
+};
 use crate::inference::Device;
 
 /// A batch with this id fails.
@@ -27,6 +31,15 @@ fn vectors(batch: &[&[u32]]) -> Vec<Output> {
 
 fn item(id: u32) -> Payload {
     Payload::Tokens(vec![id])
+}
+
+fn submission(now: Instant, deadline: Instant) -> Submission {
+    Submission {
+        tenant: "default".into(),
+        urgency: DEFAULT_URGENCY,
+        now,
+        deadline,
+    }
 }
 
 fn ids<'a>(payload: &&'a Payload) -> &'a [u32] {
@@ -110,7 +123,8 @@ impl Bench {
             .iter()
             .map(|ids| Payload::Tokens(ids.to_vec()))
             .collect();
-        let pending = self.pool.submit(items, now, now + Duration::from_secs(60));
+        let later = now + Duration::from_secs(60);
+        let pending = self.pool.submit(items, submission(now, later));
         pending.expect("the queue has room")
     }
 
@@ -197,7 +211,7 @@ async fn late_items_are_refused_without_a_run() {
     let now = Instant::now();
     let late = bench
         .pool
-        .submit(vec![item(1)], now, now)
+        .submit(vec![item(1)], submission(now, now))
         .expect("the queue has room");
     assert!(matches!(
         outcomes(late).await[..],
@@ -210,6 +224,7 @@ async fn late_items_are_refused_without_a_run() {
 async fn full_queue_refuses_whole_calls_with_an_estimate() {
     let small = BatchLimits {
         max_queue_items: 2,
+        max_tenant_share: 1.0,
         ..limits()
     };
     let mut bench = bench(false, small, Duration::from_secs(60));
@@ -217,17 +232,18 @@ async fn full_queue_refuses_whole_calls_with_an_estimate() {
     let now = Instant::now();
     let later = now + Duration::from_secs(60);
     let _waiting = bench.submit(&[&[1]]);
-    let refused = bench.pool.submit(vec![item(2), item(3)], now, later);
-    let Err(BatchError::QueueFull {
-        waiting,
-        retry_after,
-    }) = refused
-    else {
+    let submit = |items| bench.pool.submit(items, submission(now, later));
+    let refused = submit(vec![item(2), item(3)]);
+    let Err(BatchError::QueueFull { full, retry_after }) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(waiting, 1);
+    let model = Full {
+        bound: Bound::Model,
+        waiting: 1,
+    };
+    assert_eq!(full, model);
     assert!(retry_after > Duration::ZERO);
-    assert!(bench.pool.submit(vec![item(2)], now, later).is_ok());
+    assert!(submit(vec![item(2)]).is_ok());
 }
 
 #[tokio::test]
@@ -243,7 +259,7 @@ async fn draining_computes_what_waits_and_admits_nothing() {
         let now = Instant::now();
         let refused = bench
             .pool
-            .submit(vec![item(3)], now, now + Duration::from_secs(1));
+            .submit(vec![item(3)], submission(now, now + Duration::from_secs(1)));
         assert!(matches!(refused, Err(BatchError::Draining)));
         bench.gate = mpsc::channel().0;
     };

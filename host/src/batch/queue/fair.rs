@@ -1,0 +1,307 @@
+//! Whose turn it is: start-time fair queueing between tenants.
+//!
+//! Each tenant has a **time**: the padded tokens computed for it. The one with the least time is
+//! next, of equals the one with the fewest items waiting, of those the one that began to wait
+//! first. **Now** is the least time of all who wait. A tenant that had nothing waiting starts at
+//! now: being idle earns no credit, and what it had computed before is not forgiven.
+//!
+//! So a tenant's single item is ahead of everything that a tenant with more items has waiting,
+//! and of k tenants that come with one item each, the last is served k batches later at most.
+//!
+//! Items also run as neighbours of another tenant's item, because they fill a batch. That counts
+//! for their tenant's time, but only up to [`LEAD`] batches: beyond it they used what nobody else
+//! could, and their tenant is not put back further for it.
+//!
+//! Every operation takes time logarithmic in the number of tenants and items.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Rank;
+use super::load::Load;
+
+/// Batches by which a tenant's time may be ahead of now.
+const LEAD: u64 = 4;
+/// Most tenants that are remembered with nothing waiting, because they are ahead of now. Some 100
+/// bytes each. Beyond it those who are least ahead are forgotten: they gain least.
+const MAX_IDLE: usize = 16_384;
+
+/// Names a tenant for as long as it is known. Rises with time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TenantId(u64);
+
+/// The tenants that wait, and those ahead of now.
+#[derive(Debug)]
+pub(super) struct Tenants {
+    /// Padded tokens of a full batch, in which the lead is counted.
+    batch_tokens: u64,
+    now: u64,
+    next_id: u64,
+    names: HashMap<Arc<str>, TenantId>,
+    known: BTreeMap<TenantId, Tenant>,
+    /// Those with something waiting: time, items waiting, name.
+    turns: BTreeSet<(u64, usize, TenantId)>,
+    /// Those with nothing waiting who are ahead of now, by their time.
+    idle: BTreeSet<(u64, TenantId)>,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    name: Arc<str>,
+    time: u64,
+    load: Load,
+    /// What waits, in the order in which the tenant wants it.
+    waiting: BTreeSet<Rank>,
+}
+
+impl Tenants {
+    pub(super) fn new(batch_tokens: usize) -> Self {
+        Self {
+            batch_tokens: batch_tokens as u64,
+            now: 0,
+            next_id: 0,
+            names: HashMap::new(),
+            known: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            idle: BTreeSet::new(),
+        }
+    }
+
+    /// What a tenant has waiting.
+    pub(super) fn load(&self, name: &str) -> Load {
+        let id = self.names.get(name);
+        id.map_or(Load::default(), |id| self.known[id].load)
+    }
+
+    pub(super) fn time(&self, id: TenantId) -> u64 {
+        self.known[&id].time
+    }
+
+    /// The item to form the next batch around.
+    pub(super) fn next(&self) -> Option<Rank> {
+        let (_, _, id) = self.turns.first()?;
+        self.known[id].waiting.first().copied()
+    }
+
+    /// A tenant's item begins to wait.
+    pub(super) fn enter(&mut self, name: &Arc<str>, rank: Rank, load: Load) -> TenantId {
+        let id = match self.names.get(name) {
+            Some(id) => *id,
+            None => self.add(name),
+        };
+        let now = self.turns.first().map_or(self.now, |(time, ..)| *time);
+        let tenant = self.known.get_mut(&id).expect("every name has a tenant");
+        if tenant.waiting.is_empty() {
+            self.idle.remove(&(tenant.time, id));
+            tenant.time = tenant.time.max(now).max(self.now);
+        } else {
+            self.turns.remove(&tenant.turn(id));
+        }
+        tenant.load += load;
+        tenant.waiting.insert(rank);
+        self.turns.insert(tenant.turn(id));
+        id
+    }
+
+    /// A tenant's item waits no more. `cost` is what is computed for it: nothing if it was
+    /// abandoned or came too late.
+    pub(super) fn leave(&mut self, id: TenantId, rank: Rank, load: Load, cost: usize) {
+        let tenant = self.known.get_mut(&id).expect("who waits is known");
+        self.turns.remove(&tenant.turn(id));
+        tenant.waiting.remove(&rank);
+        tenant.load -= load;
+        if cost > 0 {
+            let cost = cost as u64;
+            let most = self.now + LEAD * self.batch_tokens.max(cost);
+            tenant.time = tenant.time.max((tenant.time + cost).min(most));
+        }
+        if tenant.waiting.is_empty() {
+            self.idle.insert((tenant.time, id));
+            self.forget();
+        } else {
+            self.turns.insert(tenant.turn(id));
+        }
+    }
+
+    /// A batch was taken that began with the tenant of this time.
+    pub(super) fn advance(&mut self, start: u64) {
+        let least = self.turns.first().map_or(0, |(time, ..)| *time);
+        self.now = self.now.max(start).max(least);
+        self.forget();
+    }
+
+    /// Forgets everybody, for example because everything was taken out.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(usize::try_from(self.batch_tokens).unwrap_or(usize::MAX));
+    }
+
+    fn add(&mut self, name: &Arc<str>) -> TenantId {
+        let id = TenantId(self.next_id);
+        self.next_id += 1;
+        self.names.insert(Arc::clone(name), id);
+        let tenant = Tenant {
+            name: Arc::clone(name),
+            time: self.now,
+            load: Load::default(),
+            waiting: BTreeSet::new(),
+        };
+        self.known.insert(id, tenant);
+        id
+    }
+
+    /// Forgets those whose time is now's, because they would start there anyway.
+    fn forget(&mut self) {
+        while let Some(&(time, id)) = self.idle.first() {
+            if time > self.now && self.idle.len() <= MAX_IDLE {
+                return;
+            }
+            self.idle.pop_first();
+            if let Some(tenant) = self.known.remove(&id) {
+                self.names.remove(&tenant.name);
+            }
+        }
+    }
+}
+
+impl Tenant {
+    fn turn(&self, id: TenantId) -> (u64, usize, TenantId) {
+        (self.time, self.load.items, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::super::Ticket;
+    use super::*;
+
+    const ONE: Load = Load {
+        items: 1,
+        tokens: 10,
+        bytes: 40,
+    };
+
+    struct Bench {
+        tenants: Tenants,
+        deadline: Instant,
+        next: u64,
+        waiting: BTreeMap<u64, TenantId>,
+    }
+
+    fn bench() -> Bench {
+        Bench {
+            tenants: Tenants::new(100),
+            deadline: Instant::now() + Duration::from_secs(1),
+            next: 0,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    impl Bench {
+        fn enter(&mut self, name: &str) -> u64 {
+            let rank = self.rank(self.next);
+            let id = self.tenants.enter(&name.into(), rank, ONE);
+            self.waiting.insert(self.next, id);
+            self.next += 1;
+            self.next - 1
+        }
+
+        fn rank(&self, ticket: u64) -> Rank {
+            Rank {
+                urgency: 3,
+                deadline: self.deadline,
+                ticket: Ticket(ticket),
+            }
+        }
+
+        /// Runs the next item alone, at a cost, and says which it was.
+        fn run(&mut self, cost: usize) -> u64 {
+            let ticket = self.tenants.next().expect("an item waits").ticket.0;
+            let id = self.waiting[&ticket];
+            let start = self.tenants.time(id);
+            self.tenants.leave(id, self.rank(ticket), ONE, cost);
+            self.tenants.advance(start);
+            ticket
+        }
+    }
+
+    #[test]
+    fn tenants_take_turns_by_what_was_computed_for_them() {
+        let mut bench = bench();
+        let big: Vec<_> = (0..4).map(|_| bench.enter("big")).collect();
+        let small: Vec<_> = (0..4).map(|_| bench.enter("small")).collect();
+        assert_eq!(bench.run(20), big[0], "it began to wait first");
+        let order: Vec<_> = (0..7)
+            .map(|_| {
+                let is_big = bench
+                    .tenants
+                    .next()
+                    .is_some_and(|rank| rank.ticket.0 < small[0]);
+                bench.run(if is_big { 20 } else { 10 })
+            })
+            .collect();
+        let expected = [
+            small[0], small[1], small[2], big[1], small[3], big[2], big[3],
+        ];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn being_idle_earns_no_credit_and_forgives_nothing() {
+        let mut bench = bench();
+        for _ in 0..20 {
+            bench.enter("busy");
+        }
+        for _ in 0..10 {
+            bench.run(10);
+        }
+        let late = [bench.enter("late"), bench.enter("late")];
+        assert_eq!(bench.run(10), late[0]);
+        assert_eq!(bench.run(10), 10, "one each, not ten for the late one");
+        assert_eq!(bench.run(30), late[1]);
+        let again = bench.enter("late");
+        let order: Vec<_> = (0..3).map(|_| bench.run(10)).collect();
+        assert_eq!(order, [11, 12, 13], "it has had more than its share");
+        assert_eq!(bench.run(10), again);
+    }
+
+    #[test]
+    fn those_who_are_not_ahead_are_forgotten() {
+        let mut bench = bench();
+        for name in 0..100 {
+            bench.enter(&name.to_string());
+        }
+        for _ in 0..100 {
+            bench.run(10);
+        }
+        assert_eq!(bench.tenants.idle.len(), 100, "all are ahead of the first");
+        bench.enter("other");
+        bench.run(10);
+        bench.enter("other");
+        bench.run(10);
+        bench.enter("other");
+        bench.run(10);
+        assert_eq!(bench.tenants.names.len(), 1);
+        assert_eq!(bench.tenants.known.len(), 1);
+    }
+
+    #[test]
+    fn lead_is_bounded() {
+        let mut bench = bench();
+        for _ in 0..100 {
+            bench.enter("big");
+        }
+        bench.enter("small");
+        let rank = bench.rank(1);
+        // Neighbours in batches of another tenant, again and again.
+        for ticket in 1..100 {
+            let id = bench.waiting[&ticket];
+            bench.tenants.leave(id, bench.rank(ticket), ONE, 100);
+        }
+        let time = bench.tenants.time(bench.waiting[&rank.ticket.0]);
+        assert_eq!(time, LEAD * 100);
+    }
+}
