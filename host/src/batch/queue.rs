@@ -176,13 +176,13 @@ impl<T> Queue<T> {
             deadline: claim.deadline,
             ticket,
         };
-        let tenant = self.tenants.enter(claim.tenant, rank, load);
+        let (tenant, turn) = self.tenants.enter(claim.tenant, rank, load);
         let place = Place {
             size: claim.size,
             tenant,
             rank,
         };
-        self.sizes.insert(place, self.tenants.time(tenant));
+        self.sizes.insert(place, turn);
         self.by_deadline.insert((claim.deadline, ticket));
         self.load += load;
         let entry = Entry {
@@ -270,7 +270,7 @@ impl<T> Queue<T> {
         let mut batch = Vec::with_capacity(neighbours.len() + 1);
         batch.extend(self.leave(anchor.ticket, cost));
         for size in neighbours {
-            let next = self.sizes.next(size, &self.tenants);
+            let next = self.sizes.next(size);
             batch.extend(next.and_then(|place| self.leave(place.rank.ticket, cost)));
         }
         self.tenants.advance(start);

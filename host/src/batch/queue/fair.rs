@@ -83,8 +83,9 @@ impl Tenants {
         self.known[id].waiting.first().copied()
     }
 
-    /// A tenant's item begins to wait.
-    pub(super) fn enter(&mut self, name: &Arc<str>, rank: Rank, load: Load) -> TenantId {
+    /// A tenant's item begins to wait. Returns also the time that the tenant will have when it has
+    /// been given all that it had waiting before.
+    pub(super) fn enter(&mut self, name: &Arc<str>, rank: Rank, load: Load) -> (TenantId, u64) {
         let id = match self.names.get(name) {
             Some(id) => *id,
             None => self.add(name),
@@ -97,10 +98,11 @@ impl Tenants {
         } else {
             self.turns.remove(&tenant.turn(id));
         }
+        let turn = tenant.time.saturating_add(tenant.load.tokens as u64);
         tenant.load += load;
         tenant.waiting.insert(rank);
         self.turns.insert(tenant.turn(id));
-        id
+        (id, turn)
     }
 
     /// A tenant's item waits no more. `cost` is what is computed for it: nothing if it was
@@ -203,7 +205,7 @@ mod tests {
     impl Bench {
         fn enter(&mut self, name: &str) -> u64 {
             let rank = self.rank(self.next);
-            let id = self.tenants.enter(&name.into(), rank, ONE);
+            let (id, _) = self.tenants.enter(&name.into(), rank, ONE);
             self.waiting.insert(self.next, id);
             self.next += 1;
             self.next - 1

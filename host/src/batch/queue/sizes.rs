@@ -1,21 +1,16 @@
 //! What waits, by size: where a batch finds its neighbours.
 //!
-//! Items of one size form a group, in which every tenant has a lane. A batch says how many items
-//! of a size it has room for, and gets them by turns: always from the lane whose tenant has the
-//! least time, and there the item that its tenant wants first. So in a group one tenant's flood
-//! crowds nobody out.
+//! Every item comes with a **turn**: the time that its tenant will have when it has been given
+//! everything that it had waiting before. Items of one size are taken in the order of these turns.
+//! A flood's turns lie ever further in the future, so it crowds nobody out. A turn belongs to the
+//! tenant rather than to the item: it is used by what the tenant wants first of that size, and
+//! whoever came with it gets that one's turn in exchange.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::Rank;
-use super::fair::{TenantId, Tenants};
-
-/// The groups that hold something.
-#[derive(Debug, Default)]
-pub(super) struct Sizes {
-    groups: BTreeMap<usize, Group>,
-}
+use super::fair::TenantId;
+use super::{Rank, Ticket};
 
 /// Where an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,88 +20,106 @@ pub(super) struct Place {
     pub(super) rank: Rank,
 }
 
-#[derive(Debug, Default)]
-struct Group {
-    items: usize,
-    lanes: BTreeMap<TenantId, Lane>,
-    /// The lanes by their time. A tenant's time only rises, also through items of other sizes. So
-    /// the times here are never too late, and the first is put right before it is used.
-    turns: BTreeSet<(u64, TenantId)>,
+/// When an item of a size is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    size: usize,
+    time: u64,
+    /// The item that came with it, for telling equal ones apart.
+    number: Ticket,
 }
 
+/// `None` is before all ranks, which makes the beginning of a lane easy to name.
+type Lane = (usize, TenantId, Option<Rank>);
+
+/// The items by their turns, and by lane: one for each size and tenant.
 #[derive(Debug, Default)]
-struct Lane {
-    time: u64,
-    waiting: BTreeSet<Rank>,
+pub(super) struct Sizes {
+    counts: BTreeMap<usize, usize>,
+    turns: BTreeMap<Turn, Place>,
+    lanes: BTreeMap<Lane, Turn>,
 }
 
 impl Sizes {
+    /// Adds an item whose turn comes at this time of its tenant.
     pub(super) fn insert(&mut self, place: Place, time: u64) {
-        let group = self.groups.entry(place.size).or_default();
-        group.items += 1;
-        let lane = group.lanes.entry(place.tenant).or_default();
-        if lane.waiting.is_empty() {
-            lane.time = time;
-            group.turns.insert((time, place.tenant));
-        }
-        lane.waiting.insert(place.rank);
+        let turn = Turn {
+            size: place.size,
+            time,
+            number: place.rank.ticket,
+        };
+        *self.counts.entry(place.size).or_default() += 1;
+        self.turns.insert(turn, place);
+        self.lanes.insert(place.lane(), turn);
     }
 
+    /// Takes an item out, with the turn that it has now.
     pub(super) fn remove(&mut self, place: Place) {
-        let Some(group) = self.groups.get_mut(&place.size) else {
+        let Some(turn) = self.lanes.remove(&place.lane()) else {
             return;
         };
-        let Some(lane) = group.lanes.get_mut(&place.tenant) else {
-            return;
-        };
-        if !lane.waiting.remove(&place.rank) {
-            return;
-        }
-        group.items -= 1;
-        if lane.waiting.is_empty() {
-            group.turns.remove(&(lane.time, place.tenant));
-            group.lanes.remove(&place.tenant);
-        }
-        if group.items == 0 {
-            self.groups.remove(&place.size);
+        self.turns.remove(&turn);
+        if let btree_map::Entry::Occupied(mut count) = self.counts.entry(place.size) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
     /// The item of a size that is next, if there is one.
-    pub(super) fn next(&mut self, size: usize, tenants: &Tenants) -> Option<Place> {
-        let group = self.groups.get_mut(&size)?;
-        loop {
-            let &(known, tenant) = group.turns.first()?;
-            let time = tenants.time(tenant);
-            let lane = group.lanes.get_mut(&tenant)?;
-            if time == known {
-                let rank = *lane.waiting.first()?;
-                return Some(Place { size, tenant, rank });
-            }
-            group.turns.pop_first();
-            lane.time = time;
-            group.turns.insert((time, tenant));
+    pub(super) fn next(&mut self, size: usize) -> Option<Place> {
+        let first = Turn {
+            size,
+            time: 0,
+            number: Ticket(0),
+        };
+        let (&turn, &came) = self.turns.range(first..).next()?;
+        if turn.size != size {
+            return None;
         }
+        let lane = (size, came.tenant, None);
+        let (&(.., rank), &own) = self.lanes.range(lane..).next()?;
+        let wanted = Place {
+            rank: rank?,
+            ..came
+        };
+        if wanted != came {
+            self.set(wanted, turn);
+            self.set(came, own);
+        }
+        Some(wanted)
+    }
+
+    fn set(&mut self, place: Place, turn: Turn) {
+        self.lanes.insert(place.lane(), turn);
+        self.turns.insert(turn, place);
     }
 
     /// How many items there are of a size.
     pub(super) fn count(&self, size: usize) -> usize {
-        self.groups.get(&size).map_or(0, |group| group.items)
+        self.counts.get(&size).copied().unwrap_or(0)
     }
 
     /// The shorter sizes and how many items they have, the longest first.
     pub(super) fn shorter(&self, size: usize) -> impl Iterator<Item = (usize, usize)> {
-        let groups = self.groups.range(..size).rev();
-        groups.map(|(size, group)| (*size, group.items))
+        let counts = self.counts.range(..size).rev();
+        counts.map(|(size, count)| (*size, *count))
     }
 
     /// The longer sizes and how many items they have, the shortest first.
     pub(super) fn longer(&self, size: usize) -> impl Iterator<Item = (usize, usize)> {
-        let groups = self.groups.range((Excluded(size), Unbounded));
-        groups.map(|(size, group)| (*size, group.items))
+        let counts = self.counts.range((Excluded(size), Unbounded));
+        counts.map(|(size, count)| (*size, *count))
     }
 
     pub(super) fn clear(&mut self) {
-        self.groups.clear();
+        *self = Self::default();
+    }
+}
+
+impl Place {
+    fn lane(&self) -> Lane {
+        (self.size, self.tenant, Some(self.rank))
     }
 }
