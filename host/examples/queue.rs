@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brink_host::batch::{BatchConfig, BatchLimits, Claim, Queue};
+use brink_host::batch::{BatchConfig, BatchLimits, Claim, CostModel, Queue};
 use brink_host::inference::Device;
 use tokio::time::Instant;
 
@@ -56,7 +56,7 @@ impl Bench {
             ..BatchConfig::default().limits(device)
         };
         Self {
-            queue: Queue::new(limits),
+            queue: Queue::new(limits, CostModel::new(&limits)),
             tenants: (0..tenants)
                 .map(|tenant| tenant.to_string().into())
                 .collect(),
@@ -95,6 +95,8 @@ impl Bench {
             bytes: 4 * size,
             arrived: self.start,
             deadline: self.start + lives,
+            start_by: self.start + lives,
+            expected: None,
         };
         self.queue.push(number, claim);
     }

@@ -10,7 +10,7 @@ use brink_protocol::{InferRequest, Input, ModelInfo, ModelKind, TextLimits};
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 
-use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, PoolOptions};
+use crate::batch::{BatchConfig, BatchLimits, BatchMetrics, BatchPool, CostModel, PoolOptions};
 use crate::inference::{
     Backend, BackendError, Device, ModelFiles, Output, Payload, Reader, TokenLimits, Tokenizer,
 };
@@ -130,6 +130,7 @@ impl Harness {
             gate: receiver,
         };
         let pool = PoolOptions {
+            costs: CostModel::new(&options.limits),
             limits: options.limits,
             idle_shrink_after: Duration::from_secs(60),
             metrics,

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::metrics::Run;
 use super::pool::{BatchError, Inferred, Job, Shared, State};
-use super::queue::Taken;
+use super::shape::Shape;
 use crate::inference::{Backend, BackendError, Output, Payload};
 
 /// Starts a thread that serves until the pool is closed and empty.
@@ -72,24 +71,28 @@ struct Driver {
 
 /// What a session does next.
 enum Work {
-    /// A batch to run and items to refuse, taken from the queue at that time.
-    Taken(Taken<Job>, Instant),
+    Run(Batch),
+    /// These items are too late; nothing else is due.
+    Expire(Vec<Job>),
     Shrink,
     End,
+}
+
+/// A batch that was taken from the queue.
+struct Batch {
+    jobs: Vec<Job>,
+    /// When that was.
+    taken: Instant,
+    /// When it will have run, by the costs.
+    ends: Instant,
 }
 
 impl Driver {
     fn serve(mut self) {
         loop {
             match self.next_work() {
-                Work::Taken(taken, now) => {
-                    for job in taken.expired {
-                        job.finish(Err(BatchError::DeadlineExceeded));
-                    }
-                    if !taken.batch.is_empty() {
-                        self.run(taken.batch, now);
-                    }
-                }
+                Work::Run(batch) => self.run(batch),
+                Work::Expire(jobs) => self.expire(jobs),
                 Work::Shrink => self.shrink(),
                 Work::End => return,
             }
@@ -103,10 +106,8 @@ impl Driver {
         let mut state = self.shared.lock();
         loop {
             let now = Instant::now();
-            let taken = state.queue.take(now);
-            if !taken.is_empty() {
-                self.shared.publish(&state);
-                return Work::Taken(taken, now);
+            if let Some(work) = self.take(&mut state, now) {
+                return work;
             }
             if state.closed {
                 return Work::End;
@@ -114,12 +115,39 @@ impl Driver {
             if shrink_at.is_some_and(|at| at <= now) {
                 return Work::Shrink;
             }
-            let wake = [state.queue.next_deadline(), shrink_at]
+            let wake = [state.schedule.queue.next_deadline(), shrink_at]
                 .into_iter()
                 .flatten()
                 .min();
             let time = wake.map(|at| at.saturating_duration_since(now));
             state = self.wait(state, time);
+        }
+    }
+
+    /// What is due now.
+    fn take(&self, state: &mut State, now: Instant) -> Option<Work> {
+        let taken = state.schedule.take(now);
+        if taken.is_empty() {
+            return None;
+        }
+        self.shared.publish(state);
+        if taken.batch.is_empty() {
+            return Some(Work::Expire(taken.expired));
+        }
+        // Few and cheap: their callers are gone already.
+        self.expire(taken.expired);
+        let ends = state.schedule.began(shape(&taken.batch), now);
+        Some(Work::Run(Batch {
+            jobs: taken.batch,
+            taken: now,
+            ends,
+        }))
+    }
+
+    fn expire(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.shared.metrics.refused("expired");
+            job.finish(Err(BatchError::DeadlineExceeded));
         }
     }
 
@@ -147,15 +175,16 @@ impl Driver {
         }
     }
 
-    fn run(&mut self, batch: Vec<Job>, taken: Instant) {
+    fn run(&mut self, batch: Batch) {
+        let Batch { jobs, taken, ends } = batch;
         self.is_shrunk = false;
-        for job in &batch {
+        for job in &jobs {
             self.shared
                 .metrics
                 .waited(taken.saturating_duration_since(job.arrived));
         }
         let mut any_result = false;
-        let mut parts = vec![batch];
+        let mut parts = vec![jobs];
         while let Some(mut part) = parts.pop() {
             match self.run_once(&part) {
                 Ok((vectors, took)) => {
@@ -170,6 +199,7 @@ impl Driver {
             }
         }
         let mut state = self.shared.lock();
+        state.schedule.ended(ends);
         state.failed_in_a_row = if any_result {
             0
         } else {
@@ -202,23 +232,21 @@ impl Driver {
     }
 
     fn deliver(&self, jobs: Vec<Job>, vectors: Vec<Output>, timing: Timing) {
-        let run = Run {
-            items: jobs.len(),
-            real_tokens: jobs.iter().map(|job| job.payload.size()).sum(),
-            padded_tokens: jobs.len()
-                * jobs.iter().map(|job| job.payload.size()).max().unwrap_or(0),
-            took: timing.took,
-        };
-        self.shared.metrics.ran(run);
-        self.shared.lock().pace.ran(run.real_tokens, run.took);
-        let cost = run.took / u32::try_from(run.items).unwrap_or(u32::MAX);
+        let Timing { taken, took } = timing;
+        let shape = shape(&jobs);
+        let mut state = self.shared.lock();
+        state.schedule.queue.ran(shape, took, Instant::now());
+        self.shared.metrics.costs_are(state.schedule.queue.costs());
+        drop(state);
+        self.shared.metrics.ran(shape, took);
+        let cost = took / u32::try_from(shape.items).unwrap_or(u32::MAX);
         for (job, vector) in jobs.into_iter().zip(vectors) {
             let inferred = Inferred {
                 output: vector,
                 size: u32::try_from(job.payload.size()).unwrap_or(u32::MAX),
                 cost,
-                started: timing.taken,
-                ran: timing.took,
+                started: taken,
+                ran: took,
             };
             job.finish(Ok(inferred));
         }
@@ -242,6 +270,10 @@ struct Timing {
     taken: Instant,
     /// How long its run took.
     took: Duration,
+}
+
+fn shape(jobs: &[Job]) -> Shape {
+    jobs.iter().map(|job| job.payload.size()).collect()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -1,5 +1,6 @@
 //! What the batcher counts.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,7 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::cost::CostModel;
 use super::queue::Load;
+use super::shape::Shape;
 use crate::inference::Device;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,7 +27,7 @@ struct SessionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabels {
+struct ReasonLabels {
     model: String,
     reason: &'static str,
 }
@@ -41,7 +44,10 @@ pub struct BatchMetrics {
     queue_seconds: Histogram,
     inference_seconds: Histogram,
     sessions: Family<SessionLabels, Gauge>,
-    failures: Family<FailureLabels, Counter>,
+    failures: Family<ReasonLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
+    run_seconds: Family<ModelLabels, Gauge<f64, AtomicU64>>,
+    unit_seconds: Family<ModelLabels, Gauge<f64, AtomicU64>>,
 }
 
 impl BatchMetrics {
@@ -58,6 +64,9 @@ impl BatchMetrics {
             inference_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
             sessions: Family::default(),
             failures: Family::default(),
+            refusals: Family::default(),
+            run_seconds: Family::default(),
+            unit_seconds: Family::default(),
         };
         metrics.register_items(registry);
         metrics.register_times(registry);
@@ -106,6 +115,11 @@ impl BatchMetrics {
             "Items that the model failed on",
             self.failures.clone(),
         );
+        registry.register(
+            "brink_batch_refusals",
+            "Calls that were not admitted, and items that came too late (expired)",
+            self.refusals.clone(),
+        );
     }
 
     fn register_times(&self, registry: &mut Registry) {
@@ -121,6 +135,18 @@ impl BatchMetrics {
             Unit::Seconds,
             self.inference_seconds.clone(),
         );
+        registry.register_with_unit(
+            "brink_batch_run",
+            "Time of a model run by itself, as measured",
+            Unit::Seconds,
+            self.run_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "brink_batch_unit",
+            "Time of each padded token (element, picture) of a model run, as measured",
+            Unit::Seconds,
+            self.unit_seconds.clone(),
+        );
     }
 
     /// The metrics of one model on one device.
@@ -133,6 +159,8 @@ impl BatchMetrics {
             queue_items: self.queue_items.get_or_create_owned(&labels),
             queue_tokens: self.queue_tokens.get_or_create_owned(&labels),
             queue_bytes: self.queue_bytes.get_or_create_owned(&labels),
+            run_seconds: self.run_seconds.get_or_create_owned(&labels),
+            unit_seconds: self.unit_seconds.get_or_create_owned(&labels),
             sessions: self.sessions.get_or_create_owned(&SessionLabels {
                 model: model.to_owned(),
                 device: device.to_string(),
@@ -151,17 +179,10 @@ pub struct ModelMetrics {
     queue_items: Gauge,
     queue_tokens: Gauge,
     queue_bytes: Gauge,
+    run_seconds: Gauge<f64, AtomicU64>,
+    unit_seconds: Gauge<f64, AtomicU64>,
     sessions: Gauge,
     all: BatchMetrics,
-}
-
-/// A model run that succeeded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) items: usize,
-    pub(super) real_tokens: usize,
-    pub(super) padded_tokens: usize,
-    pub(super) took: Duration,
 }
 
 impl ModelMetrics {
@@ -175,16 +196,32 @@ impl ModelMetrics {
         self.all.queue_seconds.observe(time.as_secs_f64());
     }
 
-    pub(super) fn ran(&self, run: Run) {
-        self.items.inc_by(run.items as u64);
-        self.all.batch_items.observe(run.items as f64);
-        let ratio = run.padded_tokens as f64 / run.real_tokens.max(1) as f64;
+    /// A run of this shape succeeded.
+    pub(super) fn ran(&self, shape: Shape, took: Duration) {
+        self.items.inc_by(shape.items as u64);
+        self.all.batch_items.observe(shape.items as f64);
+        let ratio = shape.padded() as f64 / shape.real.max(1) as f64;
         self.all.padding_ratio.observe(ratio);
-        self.all.inference_seconds.observe(run.took.as_secs_f64());
+        self.all.inference_seconds.observe(took.as_secs_f64());
+    }
+
+    /// What runs cost by now.
+    pub(super) fn costs_are(&self, costs: &CostModel) {
+        self.run_seconds.set(costs.run_seconds().unwrap_or(0.0));
+        self.unit_seconds.set(costs.unit_seconds().unwrap_or(0.0));
+    }
+
+    /// Items of a call, or one of them, were not computed.
+    pub(super) fn refused(&self, reason: &'static str) {
+        let labels = ReasonLabels {
+            model: self.model.clone(),
+            reason,
+        };
+        self.all.refusals.get_or_create(&labels).inc();
     }
 
     pub(super) fn failed(&self, reason: &'static str) {
-        let labels = FailureLabels {
+        let labels = ReasonLabels {
             model: self.model.clone(),
             reason,
         };

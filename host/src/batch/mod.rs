@@ -10,12 +10,17 @@
 //! length. The sessions are never idle while something waits.
 
 mod config;
+mod cost;
 mod driver;
 mod metrics;
 mod pool;
 mod queue;
+mod schedule;
+mod shape;
 
 pub use config::{BatchConfig, BatchConfigError, BatchLimits};
+pub use cost::{CostModel, fit};
 pub use metrics::{BatchMetrics, ModelMetrics};
 pub use pool::{BatchError, BatchPool, Inferred, Pending, PoolOptions, Submission};
 pub use queue::{Bound, Claim, Full, Load, Queue, Taken, Ticket};
+pub use shape::Shape;

@@ -8,14 +8,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::config::BatchLimits;
+use super::cost::CostModel;
 use super::driver;
 use super::metrics::ModelMetrics;
-use super::queue::{Bound, Claim, Full, Load, Queue, Ticket};
+use super::queue::{Bound, Claim, Full, Load, Ticket};
+use super::schedule::{Admitted, Reason, Refused, Schedule};
 use crate::inference::{Backend, BackendError, Output, Payload};
-
-mod pace;
-
-use pace::Pace;
 
 /// Whole batches in a row without a single result after which the sessions count as broken.
 const BROKEN_AFTER: u32 = 3;
@@ -43,7 +41,15 @@ pub enum BatchError {
     QueueFull {
         /// Which one, and what waits.
         full: Full,
-        /// When the queue will have been worked off, by the measured pace.
+        /// When there will be room, by the measured pace.
+        retry_after: Duration,
+    },
+    /// The model has too much to do to answer before the deadline.
+    #[error("the model would take {needed:?} to answer, which is past the deadline")]
+    TooLate {
+        /// When it would have answered, with what is ahead.
+        needed: Duration,
+        /// When it can answer in the same time, by the measured pace.
         retry_after: Duration,
     },
     /// The host is stopping.
@@ -61,7 +67,7 @@ pub enum BatchError {
 }
 
 fn waiting_inputs(full: &Full) -> String {
-    let Full { bound, waiting } = full;
+    let Full { bound, waiting, .. } = full;
     let whose = match bound {
         Bound::Model => "",
         Bound::Tenant => " of this tenant",
@@ -87,6 +93,8 @@ pub struct Submission {
 pub struct PoolOptions {
     /// The queue's limits.
     pub limits: BatchLimits,
+    /// What runs cost, from [`fit`](super::fit); [`CostModel::new`] where nothing was measured.
+    pub costs: CostModel,
     /// Idle time after which a session gives memory back.
     pub idle_shrink_after: Duration,
     /// What to count into.
@@ -114,10 +122,9 @@ pub(super) struct Shared {
 /// Held for microseconds: no run, no reply to a waiting task happens under the lock.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) queue: Queue<Job>,
+    pub(super) schedule: Schedule<Job>,
     /// Nothing is admitted any more; threads end when the queue is empty.
     pub(super) closed: bool,
-    pub(super) pace: Pace,
     /// Batches in a row without any result.
     pub(super) failed_in_a_row: u32,
 }
@@ -133,12 +140,12 @@ pub(super) struct Job {
 impl BatchPool {
     /// Starts one thread per backend.
     pub fn start(backends: Vec<Box<dyn Backend>>, options: PoolOptions) -> io::Result<Self> {
+        options.metrics.costs_are(&options.costs);
         let pool = Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
-                    queue: Queue::new(options.limits),
+                    schedule: Schedule::new(options.limits, options.costs),
                     closed: false,
-                    pace: Pace::default(),
                     failed_in_a_row: 0,
                 }),
                 changed: Condvar::new(),
@@ -162,14 +169,12 @@ impl BatchPool {
         if state.closed {
             return Err(BatchError::Draining);
         }
-        let room = state.queue.check_room(&submission.tenant, load(&items));
-        if let Err(full) = room {
-            let retry_after = state.time_to_drain(*self.shared.alive.borrow());
-            return Err(BatchError::QueueFull { full, retry_after });
-        }
+        let sessions = *self.shared.alive.borrow();
+        let admitted = state.schedule.admit(&submission, load(&items), sessions);
+        let admitted = admitted.map_err(|refused| self.refuse(refused))?;
         let pending = items
             .into_iter()
-            .map(|payload| self.push(&mut state, payload, &submission));
+            .map(|payload| self.push(&mut state, payload, (&submission, admitted)));
         let pending = pending.collect();
         self.shared.publish(&state);
         drop(state);
@@ -177,7 +182,12 @@ impl BatchPool {
         Ok(pending)
     }
 
-    fn push(&self, state: &mut State, payload: Payload, submission: &Submission) -> Pending {
+    fn push(
+        &self,
+        state: &mut State,
+        payload: Payload,
+        (submission, admitted): (&Submission, Admitted),
+    ) -> Pending {
         let (reply, receiver) = oneshot::channel();
         let claim = Claim {
             tenant: &submission.tenant,
@@ -186,6 +196,8 @@ impl BatchPool {
             bytes: payload.bytes(),
             arrived: submission.now,
             deadline: submission.deadline,
+            start_by: submission.deadline,
+            expected: None,
         };
         let job = Job {
             payload,
@@ -194,8 +206,30 @@ impl BatchPool {
         };
         Pending {
             receiver,
-            ticket: Some(state.queue.push(job, claim)),
+            ticket: Some(state.schedule.push(job, claim, admitted)),
             shared: Arc::clone(&self.shared),
+        }
+    }
+
+    fn refuse(&self, refused: Refused) -> BatchError {
+        let Refused {
+            reason,
+            retry_after,
+        } = refused;
+        self.shared.metrics.refused(match reason {
+            Reason::Full(Full {
+                bound: Bound::Model,
+                ..
+            }) => "queue-full",
+            Reason::Full(_) => "tenant-full",
+            Reason::TooLate(_) => "too-late",
+        });
+        match reason {
+            Reason::Full(full) => BatchError::QueueFull { full, retry_after },
+            Reason::TooLate(needed) => BatchError::TooLate {
+                needed,
+                retry_after,
+            },
         }
     }
 
@@ -225,12 +259,6 @@ impl Drop for BatchPool {
     }
 }
 
-impl State {
-    fn time_to_drain(&self, sessions: usize) -> Duration {
-        self.pace.time_for(self.queue.load().tokens, sessions)
-    }
-}
-
 fn load(items: &[Payload]) -> Load {
     Load {
         items: items.len(),
@@ -247,13 +275,13 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, state: &State) {
-        self.metrics.queue_is(state.queue.load());
+        self.metrics.queue_is(state.schedule.queue.load());
     }
 
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.queue.stop_waiting();
+        state.schedule.queue.stop_waiting();
         drop(state);
         self.changed.notify_all();
     }
@@ -261,7 +289,7 @@ impl Shared {
     /// Fails what waits. Only after [`Shared::close`], so nothing is added meanwhile.
     pub(super) fn fail_waiting(&self, error: &BatchError) {
         let mut state = self.lock();
-        let jobs = state.queue.clear();
+        let jobs = state.schedule.queue.clear();
         self.publish(&state);
         drop(state);
         for job in jobs {
@@ -272,7 +300,7 @@ impl Shared {
     /// Takes an item out. `false` if it is in the queue no more.
     fn abandon(&self, ticket: Ticket) -> bool {
         let mut state = self.lock();
-        let job = state.queue.remove(ticket);
+        let job = state.schedule.queue.remove(ticket);
         self.publish(&state);
         drop(state);
         job.is_some()

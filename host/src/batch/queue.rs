@@ -15,20 +15,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::config::BatchLimits;
+use super::cost::CostModel;
+use super::shape::Shape;
 
 mod fair;
 mod load;
 mod sizes;
+mod slip;
 mod window;
 
 pub use load::Load;
 
 use fair::Tenants;
 use sizes::{Place, Sizes};
+use slip::Slip;
+use window::Terms;
 
 /// Names a waiting item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,12 +54,14 @@ struct Rank {
 #[derive(Debug)]
 pub struct Queue<T> {
     limits: BatchLimits,
+    costs: CostModel,
     next_ticket: u64,
     load: Load,
     entries: BTreeMap<Ticket, Entry<T>>,
-    by_deadline: BTreeSet<(Instant, Ticket)>,
+    by_start: BTreeSet<(Instant, Ticket)>,
     tenants: Tenants,
     sizes: Sizes,
+    slip: Slip,
 }
 
 #[derive(Debug)]
@@ -62,6 +70,8 @@ struct Entry<T> {
     place: Place,
     load: Load,
     arrived: Instant,
+    start_by: Instant,
+    expected: Option<Instant>,
 }
 
 /// What the queue must know of an item.
@@ -79,6 +89,10 @@ pub struct Claim<'t> {
     pub arrived: Instant,
     /// When its result is of no use any more.
     pub deadline: Instant,
+    /// When its run must have begun. From then on it is too late.
+    pub start_by: Instant,
+    /// When it would be answered by the estimate, if there was one.
+    pub expected: Option<Instant>,
 }
 
 /// What [`Queue::take`] found.
@@ -98,12 +112,14 @@ impl<T> Taken<T> {
 }
 
 /// A bound of the queue is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Full {
     /// Which one.
     pub bound: Bound,
     /// Items waiting, of those that the bound is for.
     pub waiting: usize,
+    /// Which part of them and of what came must go before there is room.
+    pub excess: f64,
 }
 
 /// What is bounded.
@@ -117,15 +133,17 @@ pub enum Bound {
 
 impl<T> Queue<T> {
     /// An empty queue.
-    pub fn new(limits: BatchLimits) -> Self {
+    pub fn new(limits: BatchLimits, costs: CostModel) -> Self {
         Self {
             limits,
+            costs,
             next_ticket: 0,
             load: Load::default(),
             entries: BTreeMap::new(),
-            by_deadline: BTreeSet::new(),
+            by_start: BTreeSet::new(),
             tenants: Tenants::new(limits.max_batch_tokens),
             sizes: Sizes::default(),
+            slip: Slip::default(),
         }
     }
 
@@ -139,26 +157,56 @@ impl<T> Queue<T> {
         self.load
     }
 
+    /// What runs cost.
+    pub fn costs(&self) -> &CostModel {
+        &self.costs
+    }
+
+    /// A run of this shape ended now.
+    pub fn ran(&mut self, shape: Shape, took: Duration, now: Instant) {
+        self.costs.ran(shape, took, now);
+    }
+
+    /// By how much waits are longer than estimated: so much shorter must an estimate be than the
+    /// time that is left.
+    pub fn slip(&self) -> f64 {
+        self.slip.factor()
+    }
+
     /// Whether so much more of a tenant may wait.
     ///
     /// A call above the limits would be refused for ever, so who has nothing waiting may add
     /// anything: a tenant above its share while the queue has room, and anybody while it is empty.
     /// So there is never more than the limits and one call.
     pub fn check_room(&self, tenant: &str, more: Load) -> Result<(), Full> {
-        let refused = |bound, waiting: Load| Full {
-            bound,
-            waiting: waiting.items,
-        };
-        let bound = self.limits.max_queue();
-        if !self.is_empty() && !(self.load + more).is_within(bound) {
-            return Err(refused(Bound::Model, self.load));
-        }
+        let most = self.limits.max_queue();
         let own = self.tenants.load(tenant);
-        let share = bound.share(self.limits.max_tenant_share);
-        if own.items > 0 && !(own + more).is_within(share) {
-            return Err(refused(Bound::Tenant, own));
-        }
-        Ok(())
+        let share = most.share(self.limits.max_tenant_share);
+        let check = |bound, waiting: Load, most: Load| {
+            if waiting.items == 0 || (waiting + more).is_within(most) {
+                return Ok(());
+            }
+            Err(Full {
+                bound,
+                waiting: waiting.items,
+                excess: (waiting + more).excess(most),
+            })
+        };
+        check(Bound::Model, self.load, most)?;
+        check(Bound::Tenant, own, share)
+    }
+
+    /// What is taken before a tenant's new items of this urgency, as fair queueing wants it: its own
+    /// items that are no less urgent, and of each other tenant as much as brings it to where the
+    /// new items will be.
+    pub fn ahead(&self, tenant: &str, urgency: u8, more: Load) -> Load {
+        let ahead = self.tenants.ahead(tenant, urgency, more);
+        ahead.at_most(self.load)
+    }
+
+    /// Other tenants that have something waiting.
+    pub fn tenants_beside(&self, tenant: &str) -> usize {
+        self.tenants.waiting_beside(tenant)
     }
 
     /// Adds an item. The caller has asked [`Queue::check_room`] for all items of its call at once,
@@ -183,13 +231,15 @@ impl<T> Queue<T> {
             rank,
         };
         self.sizes.insert(place, turn);
-        self.by_deadline.insert((claim.deadline, ticket));
+        self.by_start.insert((claim.start_by, ticket));
         self.load += load;
         let entry = Entry {
             item,
             place,
             load,
             arrived: claim.arrived,
+            start_by: claim.start_by,
+            expected: claim.expected,
         };
         self.entries.insert(ticket, entry);
         ticket
@@ -198,23 +248,24 @@ impl<T> Queue<T> {
     /// Takes an item out, for example because nobody waits for it any more. `None` if it is in
     /// a batch already.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        self.leave(ticket, 0)
+        self.leave(ticket, 0).map(|entry| entry.item)
     }
 
-    /// The next batch, and the items whose deadline has passed.
+    /// The next batch, and the items that are too late.
     pub fn take(&mut self, now: Instant) -> Taken<T> {
-        let expired = self.take_expired(now);
-        let batch = if self.is_due(now) {
-            self.take_batch()
-        } else {
-            Vec::new()
+        let mut taken = Taken {
+            batch: Vec::new(),
+            expired: self.take_expired(now),
         };
-        Taken { batch, expired }
+        if self.is_due(now) {
+            self.take_batch(now, &mut taken);
+        }
+        taken
     }
 
     /// Takes everything out.
     pub fn clear(&mut self) -> Vec<T> {
-        self.by_deadline.clear();
+        self.by_start.clear();
         self.tenants.clear();
         self.sizes.clear();
         self.load = Load::default();
@@ -225,14 +276,14 @@ impl<T> Queue<T> {
     /// When [`Queue::take`] has something to say again if nothing is pushed: a batch is due or a
     /// deadline passes. `None` if nothing waits.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let (deadline, _) = self.by_deadline.first()?;
+        let (start_by, _) = self.by_start.first()?;
         let (_, oldest) = self.entries.first_key_value()?;
-        Some((oldest.arrived + self.limits.max_queue_delay).min(*deadline))
+        Some((oldest.arrived + self.limits.max_queue_delay).min(*start_by))
     }
 
     /// From now on nothing waits for company.
     pub fn stop_waiting(&mut self) {
-        self.limits.max_queue_delay = std::time::Duration::ZERO;
+        self.limits.max_queue_delay = Duration::ZERO;
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -244,48 +295,89 @@ impl<T> Queue<T> {
 
     fn take_expired(&mut self, now: Instant) -> Vec<T> {
         let mut expired = Vec::new();
-        while let Some(&(deadline, ticket)) = self.by_deadline.first() {
-            if deadline > now {
+        while let Some(&(start_by, ticket)) = self.by_start.first() {
+            if start_by > now {
                 break;
             }
-            expired.extend(self.remove(ticket));
+            let entry = self.leave(ticket, 0);
+            expired.extend(entry.map(|entry| self.waited(entry, now)));
         }
         expired
     }
 
-    fn take_batch(&mut self) -> Vec<T> {
+    /// Takes the anchor and its neighbours. A neighbour whose deadline comes before the run ends
+    /// would be computed for nobody: it is too late. For the anchor's deadline the batch is made
+    /// smaller, since it is its turn.
+    fn take_batch(&mut self, now: Instant, taken: &mut Taken<T>) {
         let Some(anchor) = self.tenants.next() else {
-            return Vec::new();
+            return;
         };
         let place = self.entries[&anchor.ticket].place;
         let start = self.tenants.time(place.tenant);
-        let neighbours = window::neighbours(&self.sizes, place.size, &self.limits);
-        // An item costs as much as the longest of its batch.
-        let cost = neighbours
+        let terms = self.terms(place, now);
+        let neighbours = window::neighbours(&self.sizes, place.size, &terms);
+        let shape = neighbours
             .iter()
             .copied()
-            .max()
-            .unwrap_or(0)
-            .max(place.size);
-        let mut batch = Vec::with_capacity(neighbours.len() + 1);
-        batch.extend(self.leave(anchor.ticket, cost));
+            .fold(Shape::of(1, place.size), Shape::with);
+        let ends = now + self.costs.time(shape.padded()).unwrap_or_default();
+        // All items of a run are padded alike, and the run's own cost is everybody's.
+        let cost = shape.longest + (terms.run_cost / shape.items as f64) as usize;
+        taken.batch.reserve(shape.items);
+        let anchor = self.leave(anchor.ticket, cost);
+        taken
+            .batch
+            .extend(anchor.map(|entry| self.waited(entry, ends)));
         for size in neighbours {
-            let next = self.sizes.next(size);
-            batch.extend(next.and_then(|place| self.leave(place.rank.ticket, cost)));
+            let Some(Place { rank, .. }) = self.sizes.next(size) else {
+                continue;
+            };
+            let is_late = rank.deadline < ends;
+            let Some(entry) = self.leave(rank.ticket, if is_late { 0 } else { cost }) else {
+                continue;
+            };
+            let item = self.waited(entry, ends);
+            if is_late {
+                taken.expired.push(item);
+            } else {
+                taken.batch.push(item);
+            }
         }
         self.tenants.advance(start);
-        batch
+    }
+
+    /// What a batch around an anchor may be.
+    fn terms(&mut self, anchor: Place, now: Instant) -> Terms {
+        let left = anchor.rank.deadline.saturating_duration_since(now);
+        let limits = &self.limits;
+        Terms {
+            max_items: limits
+                .max_batch_items
+                .min(self.costs.max_items(anchor.size)),
+            max_padded: limits.max_batch_tokens.min(self.costs.padded_within(left)),
+            max_padding_ratio: limits.max_padding_ratio,
+            run_cost: self.costs.run_cost(),
+        }
+    }
+
+    /// Compares an item's wait until then with what was estimated.
+    fn waited(&mut self, entry: Entry<T>, until: Instant) -> T {
+        if let Some(expected) = entry.expected {
+            let wait = |until: Instant| until.saturating_duration_since(entry.arrived);
+            self.slip.add(wait(until), wait(expected));
+        }
+        entry.item
     }
 
     /// Takes an item out, and charges its tenant for what is computed for it.
-    fn leave(&mut self, ticket: Ticket, cost: usize) -> Option<T> {
+    fn leave(&mut self, ticket: Ticket, cost: usize) -> Option<Entry<T>> {
         let entry = self.entries.remove(&ticket)?;
         let Place { tenant, rank, .. } = entry.place;
         self.sizes.remove(entry.place);
         self.tenants.leave(tenant, rank, entry.load, cost);
-        self.by_deadline.remove(&(rank.deadline, ticket));
+        self.by_start.remove(&(entry.start_by, ticket));
         self.load -= entry.load;
-        Some(entry.item)
+        Some(entry)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the scheduler knows about a model: payloads in, outputs out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use brink_protocol::tensor::Tensor;
 use bytes::Bytes;
@@ -76,6 +77,18 @@ pub trait Backend: Send {
 
     /// Gives memory of past runs back. Called after some idle time, never between busy batches.
     fn shrink(&mut self) -> Result<(), BackendError>;
+
+    /// Sizes of items to measure at warm-up, in the units of [`Payload::size`]. None if the backend
+    /// cannot be measured before it serves.
+    fn probe_sizes(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Runs so many blank items of a size and says how long it took. `None` if the model has no
+    /// such input.
+    fn probe(&mut self, _items: usize, _size: usize) -> Result<Option<Duration>, BackendError> {
+        Ok(None)
+    }
 }
 
 /// Why a batch has no result. `Clone`, because one failure answers every item of a batch.

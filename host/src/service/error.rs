@@ -40,6 +40,7 @@ impl InferError {
             Self::Batch(error) => match error {
                 BatchError::Backend(_) => false,
                 BatchError::QueueFull { .. }
+                | BatchError::TooLate { .. }
                 | BatchError::Draining
                 | BatchError::DeadlineExceeded
                 | BatchError::SessionLost => true,
@@ -85,7 +86,10 @@ impl InferError {
                 ..
             }) => FaultCode::TooManyInFlight,
             Self::Batch(
-                BatchError::QueueFull { .. } | BatchError::Draining | BatchError::SessionLost,
+                BatchError::QueueFull { .. }
+                | BatchError::TooLate { .. }
+                | BatchError::Draining
+                | BatchError::SessionLost,
             )
             | Self::TooManyFlights(_)
             | Self::Lost => FaultCode::Overloaded,
@@ -94,7 +98,9 @@ impl InferError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Batch(BatchError::QueueFull { retry_after, .. }) => Some(*retry_after),
+            Self::Batch(
+                BatchError::QueueFull { retry_after, .. } | BatchError::TooLate { retry_after, .. },
+            ) => Some(*retry_after),
             _ => (self.code() == FaultCode::Overloaded).then_some(SOON),
         }
     }

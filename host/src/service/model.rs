@@ -5,10 +5,10 @@ use std::path::Path;
 
 use brink_protocol::ModelInfo;
 
-use crate::batch::{BatchConfig, BatchMetrics, BatchPool, PoolOptions};
+use crate::batch::{BatchConfig, BatchMetrics, BatchPool, CostModel, PoolOptions, fit};
 use crate::inference::{
-    Backend, Device, InferenceConfig, Interface, ModelError, ModelFiles, Reader, Runtime,
-    SessionError, TokenizerError, model_kind, open_sessions,
+    Backend, BackendError, Device, InferenceConfig, Interface, ModelError, ModelFiles, Reader,
+    Runtime, SessionError, TokenizerError, model_kind, open_sessions,
 };
 
 /// A model's tokenizer and sessions.
@@ -45,6 +45,9 @@ pub enum OpenError {
     /// Another model lies where it was.
     #[error("its files have changed: put the new ones in place with `brink models load NAME`")]
     Changed,
+    /// It does not run what it is measured with.
+    #[error("the model cannot be measured")]
+    Probe(#[source] BackendError),
     /// The system gives no thread.
     #[error("no thread for a session")]
     Thread(#[source] io::Error),
@@ -83,12 +86,19 @@ impl Model {
             sessions = opened.sessions.len(),
             "a model is ready"
         );
+        let limits = batch.limits(opened.device);
+        let mut sessions = opened.sessions;
+        let costs = match sessions.first_mut() {
+            Some(session) => fit(session, &limits).map_err(OpenError::Probe)?,
+            None => CostModel::new(&limits),
+        };
         let options = PoolOptions {
-            limits: batch.limits(opened.device),
+            costs,
+            limits,
             idle_shrink_after: inference.idle_shrink_after,
             metrics: metrics.for_model(&info.name, opened.device),
         };
-        let sessions = opened.sessions.into_iter();
+        let sessions = sessions.into_iter();
         let backends = sessions.map(|session| Box::new(session) as Box<dyn Backend>);
         Ok(Self {
             info,

@@ -26,6 +26,11 @@ const LEAD: u64 = 4;
 /// bytes each. Beyond it those who are least ahead are forgotten: they gain least.
 const MAX_IDLE: usize = 16_384;
 
+/// Tenants that are looked at one by one to see what is ahead of a call: some microseconds.
+const MAX_COUNTED: usize = 256;
+/// Values of urgency (RFC 9218).
+const URGENCIES: usize = 8;
+
 /// Names a tenant for as long as it is known. Rises with time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TenantId(u64);
@@ -50,6 +55,8 @@ struct Tenant {
     name: Arc<str>,
     time: u64,
     load: Load,
+    /// The load by urgency.
+    by_urgency: [Load; URGENCIES],
     /// What waits, in the order in which the tenant wants it.
     waiting: BTreeSet<Rank>,
 }
@@ -73,6 +80,40 @@ impl Tenants {
         id.map_or(Load::default(), |id| self.known[id].load)
     }
 
+    /// Tenants beside this one that have something waiting.
+    pub(super) fn waiting_beside(&self, name: &str) -> usize {
+        self.turns.len() - usize::from(self.load(name).items > 0)
+    }
+
+    /// What is taken before new items of a tenant, see [`Queue::ahead`](super::Queue::ahead).
+    pub(super) fn ahead(&self, name: &str, urgency: u8, more: Load) -> Load {
+        let id = self.names.get(name);
+        let tenant = id.map(|id| &self.known[id]);
+        let own = tenant.map_or(Load::default(), |tenant| tenant.no_less_urgent(urgency));
+        let time = match tenant {
+            Some(tenant) if tenant.load.items > 0 => tenant.time,
+            Some(tenant) => tenant.time.max(self.start()),
+            None => self.start(),
+        };
+        let until = time + (own + more).tokens as u64;
+        let others = self.turns.iter().take_while(|(time, ..)| *time < until);
+        let others = others.filter(|(.., other)| Some(other) != id);
+        let ahead = others.take(MAX_COUNTED).fold(own, |sum, (time, _, other)| {
+            let load = self.known[other].load;
+            let part = (until - time) as f64 / load.tokens.max(1) as f64;
+            sum + load.share(part.min(1.0))
+        });
+        // Those who are not counted one by one are taken to be like the others.
+        let scale = self.turns.len() as f64 / MAX_COUNTED as f64;
+        ahead.share(scale.max(1.0))
+    }
+
+    /// The time at which a tenant begins that has nothing waiting.
+    fn start(&self) -> u64 {
+        let least = self.turns.first().map_or(0, |(time, ..)| *time);
+        self.now.max(least)
+    }
+
     pub(super) fn time(&self, id: TenantId) -> u64 {
         self.known[&id].time
     }
@@ -90,16 +131,17 @@ impl Tenants {
             Some(id) => *id,
             None => self.add(name),
         };
-        let now = self.turns.first().map_or(self.now, |(time, ..)| *time);
+        let now = self.start();
         let tenant = self.known.get_mut(&id).expect("every name has a tenant");
         if tenant.waiting.is_empty() {
             self.idle.remove(&(tenant.time, id));
-            tenant.time = tenant.time.max(now).max(self.now);
+            tenant.time = tenant.time.max(now);
         } else {
             self.turns.remove(&tenant.turn(id));
         }
         let turn = tenant.time.saturating_add(tenant.load.tokens as u64);
         tenant.load += load;
+        tenant.by_urgency[level(rank.urgency)] += load;
         tenant.waiting.insert(rank);
         self.turns.insert(tenant.turn(id));
         (id, turn)
@@ -112,6 +154,7 @@ impl Tenants {
         self.turns.remove(&tenant.turn(id));
         tenant.waiting.remove(&rank);
         tenant.load -= load;
+        tenant.by_urgency[level(rank.urgency)] -= load;
         if cost > 0 {
             let cost = cost as u64;
             let most = self.now + LEAD * self.batch_tokens.max(cost);
@@ -127,8 +170,7 @@ impl Tenants {
 
     /// A batch was taken that began with the tenant of this time.
     pub(super) fn advance(&mut self, start: u64) {
-        let least = self.turns.first().map_or(0, |(time, ..)| *time);
-        self.now = self.now.max(start).max(least);
+        self.now = self.start().max(start);
         self.forget();
     }
 
@@ -145,6 +187,7 @@ impl Tenants {
             name: Arc::clone(name),
             time: self.now,
             load: Load::default(),
+            by_urgency: [Load::default(); URGENCIES],
             waiting: BTreeSet::new(),
         };
         self.known.insert(id, tenant);
@@ -165,7 +208,17 @@ impl Tenants {
     }
 }
 
+/// Beyond the least urgent there is nothing.
+fn level(urgency: u8) -> usize {
+    usize::from(urgency).min(URGENCIES - 1)
+}
+
 impl Tenant {
+    fn no_less_urgent(&self, urgency: u8) -> Load {
+        let levels = &self.by_urgency[..=level(urgency)];
+        levels.iter().fold(Load::default(), |sum, load| sum + *load)
+    }
+
     fn turn(&self, id: TenantId) -> (u64, usize, TenantId) {
         (self.time, self.load.items, id)
     }
@@ -288,6 +341,21 @@ mod tests {
         bench.run(10);
         assert_eq!(bench.tenants.names.len(), 1);
         assert_eq!(bench.tenants.known.len(), 1);
+    }
+
+    #[test]
+    fn ahead_are_ones_own_and_as_much_of_others() {
+        let mut bench = bench();
+        for (name, items) in [("a", 10), ("b", 2), ("c", 10)] {
+            for _ in 0..items {
+                bench.enter(name);
+            }
+        }
+        let items = |name, urgency| bench.tenants.ahead(name, urgency, ONE).items;
+        assert_eq!(items("new", 3), 3, "one of each");
+        assert_eq!(items("b", 3), 2 + 3 + 3);
+        assert_eq!(items("b", 2), 2, "its own are less urgent");
+        assert_eq!(items("a", 3), 10 + 2 + 10);
     }
 
     #[test]

@@ -19,7 +19,33 @@ impl Load {
         self.items <= bound.items && self.tokens <= bound.tokens && self.bytes <= bound.bytes
     }
 
-    /// A share of each part, rounded up, so that no share is nothing.
+    /// The lesser of each part.
+    pub fn at_most(self, most: Self) -> Self {
+        Self {
+            items: self.items.min(most.items),
+            tokens: self.tokens.min(most.tokens),
+            bytes: self.bytes.min(most.bytes),
+        }
+    }
+
+    /// The greater of each part.
+    pub fn at_least(self, least: Self) -> Self {
+        Self {
+            items: self.items.max(least.items),
+            tokens: self.tokens.max(least.tokens),
+            bytes: self.bytes.max(least.bytes),
+        }
+    }
+
+    /// By how much this is above a bound, as a part of itself: so much of it must leave.
+    pub fn excess(self, bound: Self) -> f64 {
+        let part = |own: usize, bound: usize| own.saturating_sub(bound) as f64 / own.max(1) as f64;
+        part(self.items, bound.items)
+            .max(part(self.tokens, bound.tokens))
+            .max(part(self.bytes, bound.bytes))
+    }
+
+    /// So much of each part, rounded up, so that no share is nothing.
     pub fn share(self, share: f64) -> Self {
         let part = |whole: usize| (whole as f64 * share).ceil() as usize;
         Self {

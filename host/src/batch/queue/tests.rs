@@ -103,7 +103,7 @@ impl Model {
     fn new(limits: BatchLimits, now: Instant) -> Self {
         Self {
             limits,
-            queue: Queue::new(limits),
+            queue: new_queue(limits),
             tenants: ["a", "b", "c", "new"].map(Arc::from).into(),
             tickets: Vec::new(),
             waiting: Vec::new(),
@@ -142,6 +142,8 @@ impl Model {
             bytes: tokens * BYTES,
             arrived: self.now,
             deadline: item.deadline,
+            start_by: item.deadline,
+            expected: None,
         };
         let ticket = self.queue.push(item, claim);
         self.tickets.push(ticket);
@@ -315,6 +317,10 @@ proptest! {
     }
 }
 
+fn new_queue<T>(limits: BatchLimits) -> Queue<T> {
+    Queue::new(limits, CostModel::new(&limits))
+}
+
 fn free_limits() -> BatchLimits {
     BatchLimits {
         max_batch_items: 8,
@@ -339,13 +345,15 @@ fn claim(tokens: usize, now: Instant, lives: u64) -> Claim<'static> {
         bytes: tokens * BYTES,
         arrived: now,
         deadline: now + Duration::from_millis(lives),
+        start_by: now + Duration::from_millis(lives),
+        expected: None,
     }
 }
 
 #[test]
 fn similar_lengths_run_together_around_the_most_urgent_item() {
     let now = Instant::now();
-    let mut queue = Queue::new(free_limits());
+    let mut queue = new_queue(free_limits());
     for tokens in [10, 100, 11, 90, 12, 95] {
         queue.push(tokens, claim(tokens, now, 1_000));
     }
@@ -364,7 +372,7 @@ fn similar_lengths_run_together_around_the_most_urgent_item() {
 fn a_neighbour_comes_along_only_if_its_padding_costs_less_than_its_share_of_a_run() {
     let check = |run_cost, expected: usize| {
         let now = Instant::now();
-        let mut queue = Queue::new(BatchLimits {
+        let mut queue = new_queue(BatchLimits {
             run_cost,
             ..free_limits()
         });
@@ -383,7 +391,7 @@ fn a_neighbour_comes_along_only_if_its_padding_costs_less_than_its_share_of_a_ru
 #[test]
 fn items_wait_for_company_only_as_long_as_the_setting_says() {
     let now = Instant::now();
-    let mut queue = Queue::new(BatchLimits {
+    let mut queue = new_queue(BatchLimits {
         max_queue_delay: Duration::from_millis(5),
         ..free_limits()
     });
@@ -402,7 +410,7 @@ fn items_wait_for_company_only_as_long_as_the_setting_says() {
 #[test]
 fn neighbours_of_one_size_are_taken_by_turns_between_tenants() {
     let now = Instant::now();
-    let mut queue = Queue::new(free_limits());
+    let mut queue = new_queue(free_limits());
     for (tenant, items) in [("flood", 40), ("b", 3), ("c", 3)] {
         for _ in 0..items {
             let tenant_claim = Claim {
@@ -426,25 +434,26 @@ fn only_who_has_nothing_waiting_may_add_more_than_the_limits() {
         bytes: tokens * BYTES,
     };
     let now = Instant::now();
-    let mut queue = Queue::new(BatchLimits {
+    let mut queue = new_queue(BatchLimits {
         max_tenant_share: 0.5,
         ..free_limits()
     });
     assert_eq!(queue.check_room("a", load(500, 100_000)), Ok(()));
     queue.push((), claim(10, now, 1_000));
 
-    let full = |bound, waiting| Err(Full { bound, waiting });
-    assert_eq!(queue.check_room("a", load(49, 490)), Ok(()));
-    assert_eq!(queue.check_room("a", load(50, 50)), full(Bound::Tenant, 1));
-    assert_eq!(
-        queue.check_room("a", load(1, 4_991)),
-        full(Bound::Tenant, 1)
-    );
-    assert_eq!(queue.check_room("b", load(99, 9_990)), Ok(()));
-    assert_eq!(queue.check_room("b", load(100, 100)), full(Bound::Model, 1));
+    let full = |bound, waiting| Err((bound, waiting));
+    let check = |queue: &Queue<()>, tenant, more| {
+        let room = queue.check_room(tenant, more);
+        room.map_err(|full| (full.bound, full.waiting))
+    };
+    assert_eq!(check(&queue, "a", load(49, 490)), Ok(()));
+    assert_eq!(check(&queue, "a", load(50, 50)), full(Bound::Tenant, 1));
+    assert_eq!(check(&queue, "a", load(1, 4_991)), full(Bound::Tenant, 1));
+    assert_eq!(check(&queue, "b", load(99, 9_990)), Ok(()));
+    assert_eq!(check(&queue, "b", load(100, 100)), full(Bound::Model, 1));
     let heavy = Load {
         bytes: 39_961,
         ..load(1, 1)
     };
-    assert_eq!(queue.check_room("b", heavy), full(Bound::Model, 1));
+    assert_eq!(check(&queue, "b", heavy), full(Bound::Model, 1));
 }

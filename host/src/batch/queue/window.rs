@@ -8,69 +8,43 @@
 use std::iter::Peekable;
 
 use super::sizes::Sizes;
-use crate::batch::config::BatchLimits;
+use crate::batch::shape::Shape;
 
-/// The size of a batch that is being formed.
+/// What a batch may be, this time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
-    items: usize,
-    longest: usize,
-    real: usize,
+pub(super) struct Terms {
+    pub(super) max_items: usize,
+    pub(super) max_padded: usize,
+    pub(super) max_padding_ratio: f64,
+    /// What a run costs by itself, in units.
+    pub(super) run_cost: f64,
 }
 
-impl Window {
-    /// A batch of one item.
-    fn new(size: usize) -> Self {
-        Self {
-            items: 1,
-            longest: size,
-            real: size,
-        }
-    }
-
-    /// The batch with one more item.
-    fn with(self, size: usize) -> Self {
-        Self {
-            items: self.items + 1,
-            longest: self.longest.max(size),
-            real: self.real + size,
-        }
-    }
-
-    fn padded(self) -> usize {
-        self.items * self.longest
-    }
-
-    /// Tokens that are computed for nothing.
-    fn padding(self) -> usize {
-        self.padded() - self.real
+impl Terms {
+    fn allow(&self, shape: Shape) -> bool {
+        shape.items <= self.max_items
+            && shape.padded() <= self.max_padded
+            && shape.padded() as f64 <= shape.real as f64 * self.max_padding_ratio
     }
 
     /// What each real token costs, a padded token being 1.
-    fn cost_per_token(self, run_cost: usize) -> f64 {
-        (self.padded() + run_cost) as f64 / self.real as f64
-    }
-
-    /// Whether the batch may run.
-    fn is_within(self, limits: &BatchLimits) -> bool {
-        self.items <= limits.max_batch_items
-            && self.padded() <= limits.max_batch_tokens
-            && self.padded() as f64 <= self.real as f64 * limits.max_padding_ratio
+    fn cost_per_token(&self, shape: Shape) -> f64 {
+        (shape.padded() as f64 + self.run_cost) / shape.real as f64
     }
 }
 
 /// The sizes of the items to run with an anchor of this size, which is not among them.
-pub(super) fn neighbours(sizes: &Sizes, anchor: usize, limits: &BatchLimits) -> Vec<usize> {
-    let mut window = Window::new(anchor);
+pub(super) fn neighbours(sizes: &Sizes, anchor: usize, terms: &Terms) -> Vec<usize> {
+    let mut window = Shape::of(1, anchor);
     let mut chosen = Vec::new();
-    let (mut cheapest, mut least) = (0, window.cost_per_token(limits.run_cost));
+    let (mut cheapest, mut least) = (0, terms.cost_per_token(window));
     // The anchor is one of its size.
     let alike = sizes.count(anchor).saturating_sub(1);
     let mut shorter = one_by_one([(anchor, alike)].into_iter().chain(sizes.shorter(anchor)));
     let mut longer = one_by_one(sizes.longer(anchor));
     loop {
         let sides = [shorter.peek().copied(), longer.peek().copied()];
-        let Some((side, wider)) = widen(window, sides, limits) else {
+        let Some((side, wider)) = widen(window, sides, terms) else {
             break;
         };
         let taken = match side {
@@ -79,7 +53,7 @@ pub(super) fn neighbours(sizes: &Sizes, anchor: usize, limits: &BatchLimits) -> 
         };
         chosen.extend(taken);
         window = wider;
-        let cost = window.cost_per_token(limits.run_cost);
+        let cost = terms.cost_per_token(window);
         if cost <= least {
             (cheapest, least) = (chosen.len(), cost);
         }
@@ -98,13 +72,13 @@ enum Side {
 /// The batch with its next shorter or its next longer neighbour, whichever costs less padding.
 /// `None` if neither is within the limits.
 fn widen(
-    window: Window,
+    window: Shape,
     [shorter, longer]: [Option<usize>; 2],
-    limits: &BatchLimits,
-) -> Option<(Side, Window)> {
+    terms: &Terms,
+) -> Option<(Side, Shape)> {
     let widened = |side, size: Option<usize>| {
         let wider = window.with(size?);
-        wider.is_within(limits).then_some((side, wider))
+        terms.allow(wider).then_some((side, wider))
     };
     let sides = [
         widened(Side::Shorter, shorter),

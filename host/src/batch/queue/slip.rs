@@ -1,0 +1,61 @@
+//! By how much items are answered later than was estimated when they were admitted.
+//!
+//! The estimate counts what is ahead of an item. But those that come after it overtake it when
+//! they are better neighbours, above all of a long item, which has few. How much that matters
+//! depends on what is asked for, so it is measured: the **slip** is a factor above which one in
+//! fifty items were, of those that had to wait.
+
+use std::time::Duration;
+
+/// Of so many items one may be later than the slip says.
+const ONE_IN: f64 = 50.0;
+/// How far one item that is late moves the slip.
+const STEP: f64 = 0.1;
+/// No estimate is better than by a tenth. Above four, it says nothing.
+const BOUNDS: (f64, f64) = (1.1, 4.0);
+
+/// A running quantile of waits per estimate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slip(f64);
+
+impl Default for Slip {
+    fn default() -> Self {
+        Self(1.25)
+    }
+}
+
+impl Slip {
+    /// Counts an item that waited so long, where so long was estimated.
+    pub(super) fn add(&mut self, waited: Duration, estimated: Duration) {
+        let ratio = waited.as_secs_f64() / estimated.as_secs_f64().max(1e-6);
+        let is_above = if ratio > self.0 { 1.0 } else { 0.0 };
+        let step = (STEP * (is_above - 1.0 / ONE_IN)).exp();
+        self.0 = (self.0 * step).clamp(BOUNDS.0, BOUNDS.1);
+    }
+
+    /// By how much an estimate is to be multiplied.
+    pub(super) fn factor(self) -> f64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factor_is_what_few_items_are_above() {
+        let second = Duration::from_secs(1);
+        let mut slip = Slip::default();
+        // Waits are spread evenly from 0.5 to 2.5 times the estimate.
+        for item in 0..5_000u32 {
+            let wait = 0.5 + 2.0 * f64::from(item * 37 % 100) / 100.0;
+            slip.add(second.mul_f64(wait), second);
+        }
+        assert!((2.2..2.7).contains(&slip.factor()), "{slip:?}");
+        for _ in 0..1_000 {
+            slip.add(second, second);
+        }
+        assert!(slip.factor() < 1.2, "{slip:?}");
+    }
+}
