@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use brink_protocol::limits::MAX_INPUTS;
 
+use super::breaker::BreakerConfig;
 use super::queue::Load;
 use crate::inference::Device;
 
@@ -38,6 +39,9 @@ pub struct BatchConfig {
     /// Most that one tenant may have waiting, as a share of the three bounds above, whoever else
     /// waits: room for others must be there before they come. Default: 0.5.
     pub max_tenant_share: f64,
+    /// When a model that only fails is left alone. Default: three failed batches in a row, five
+    /// seconds.
+    pub breaker: BreakerConfig,
 }
 
 impl Default for BatchConfig {
@@ -51,6 +55,10 @@ impl Default for BatchConfig {
             max_queue_tokens: 1 << 20,
             max_queue_bytes: 256 << 20,
             max_tenant_share: 0.5,
+            breaker: BreakerConfig {
+                failures: 3,
+                open_for: Duration::from_secs(5),
+            },
         }
     }
 }
@@ -109,6 +117,8 @@ pub struct BatchLimits {
     pub max_queue_bytes: usize,
     /// Share of what may wait that one tenant may have.
     pub max_tenant_share: f64,
+    /// When a model that only fails is left alone.
+    pub breaker: BreakerConfig,
 }
 
 impl BatchLimits {
@@ -140,6 +150,7 @@ impl BatchConfig {
             max_queue_tokens: self.max_queue_tokens,
             max_queue_bytes: self.max_queue_bytes,
             max_tenant_share: self.max_tenant_share,
+            breaker: self.breaker,
         }
     }
 
@@ -208,6 +219,7 @@ mod tests {
             max_queue_tokens: 0,
             max_queue_bytes: 0,
             max_tenant_share: 1.5,
+            breaker: BatchConfig::default().breaker,
         };
         let messages: Vec<_> = wrong.validate().iter().map(ToString::to_string).collect();
         assert_eq!(

@@ -114,10 +114,10 @@ impl CostModel {
 }
 
 /// Nothing is told to take longer, so that times can be added to each other and to a clock.
-const LONGEST: f64 = 24.0 * 60.0 * 60.0;
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn duration(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds.clamp(0.0, LONGEST))
+    Duration::try_from_secs_f64(seconds).map_or(LONGEST, |time| time.min(LONGEST))
 }
 
 #[cfg(test)]

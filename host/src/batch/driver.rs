@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::breaker::Outcome;
 use super::pool::{BatchError, Inferred, Job, Shared, State};
 use super::shape::Shape;
 use crate::inference::{Backend, BackendError, Output, Payload};
@@ -109,13 +110,13 @@ impl Driver {
             if let Some(work) = self.take(&mut state, now) {
                 return work;
             }
-            if state.closed {
+            if state.closed && state.schedule.queue.is_empty() {
                 return Work::End;
             }
             if shrink_at.is_some_and(|at| at <= now) {
                 return Work::Shrink;
             }
-            let wake = [state.schedule.queue.next_deadline(), shrink_at]
+            let wake = [state.schedule.next_deadline(), shrink_at]
                 .into_iter()
                 .flatten()
                 .min();
@@ -183,28 +184,49 @@ impl Driver {
                 .metrics
                 .waited(taken.saturating_duration_since(job.arrived));
         }
-        let mut any_result = false;
+        let mut outcome = Outcome::Poisoned;
         let mut parts = vec![jobs];
         while let Some(mut part) = parts.pop() {
             match self.run_once(&part) {
                 Ok((vectors, took)) => {
-                    any_result = true;
+                    outcome = Outcome::Worked;
                     self.deliver(part, vectors, Timing { taken, took });
                 }
-                Err(error) if part.len() == 1 => self.fail(part, &error),
+                Err(error) if part.len() == 1 => {
+                    if outcome == Outcome::Poisoned && error.is_the_models_fault() {
+                        outcome = Outcome::Failed;
+                    }
+                    self.fail(part, &error);
+                }
                 Err(_) => {
                     let half = part.split_off(part.len() / 2);
                     parts.extend([half, part]);
                 }
             }
         }
+        self.ended(ends, outcome);
+    }
+
+    /// Tells what came of a batch. If the model is given up for it, what waits is too.
+    fn ended(&self, expected: Instant, outcome: Outcome) {
         let mut state = self.shared.lock();
-        state.schedule.ended(ends);
-        state.failed_in_a_row = if any_result {
-            0
-        } else {
-            state.failed_in_a_row + 1
-        };
+        let was_trusted = state.schedule.is_trusted();
+        let opened = state.schedule.ended(expected, outcome, Instant::now());
+        let is_trusted = state.schedule.is_trusted();
+        self.shared.publish(&state);
+        drop(state);
+        if let Some(retry_after) = opened {
+            tracing::error!(?retry_after, "a model only fails and is left alone");
+            self.shared
+                .fail_waiting(&BatchError::BreakerOpen { retry_after });
+        }
+        if !was_trusted {
+            if is_trusted {
+                tracing::info!("a model that only failed works again");
+            }
+            // Other sessions may have been kept from trying.
+            self.shared.changed.notify_all();
+        }
     }
 
     fn run_once(&mut self, jobs: &[Job]) -> Result<(Vec<Output>, Duration), BackendError> {

@@ -41,6 +41,7 @@ pub struct BatchMetrics {
     queue_items: Family<ModelLabels, Gauge>,
     queue_tokens: Family<ModelLabels, Gauge>,
     queue_bytes: Family<ModelLabels, Gauge>,
+    breaker_open: Family<ModelLabels, Gauge>,
     queue_seconds: Histogram,
     inference_seconds: Histogram,
     sessions: Family<SessionLabels, Gauge>,
@@ -60,6 +61,7 @@ impl BatchMetrics {
             queue_items: Family::default(),
             queue_tokens: Family::default(),
             queue_bytes: Family::default(),
+            breaker_open: Family::default(),
             queue_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 17)),
             inference_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
             sessions: Family::default(),
@@ -104,6 +106,11 @@ impl BatchMetrics {
             "Memory of the payloads waiting for a model run",
             Unit::Bytes,
             self.queue_bytes.clone(),
+        );
+        registry.register(
+            "brink_breaker_open",
+            "1 from when a model was given up until it works again",
+            self.breaker_open.clone(),
         );
         registry.register(
             "brink_sessions",
@@ -159,6 +166,7 @@ impl BatchMetrics {
             queue_items: self.queue_items.get_or_create_owned(&labels),
             queue_tokens: self.queue_tokens.get_or_create_owned(&labels),
             queue_bytes: self.queue_bytes.get_or_create_owned(&labels),
+            breaker_open: self.breaker_open.get_or_create_owned(&labels),
             run_seconds: self.run_seconds.get_or_create_owned(&labels),
             unit_seconds: self.unit_seconds.get_or_create_owned(&labels),
             sessions: self.sessions.get_or_create_owned(&SessionLabels {
@@ -179,6 +187,7 @@ pub struct ModelMetrics {
     queue_items: Gauge,
     queue_tokens: Gauge,
     queue_bytes: Gauge,
+    breaker_open: Gauge,
     run_seconds: Gauge<f64, AtomicU64>,
     unit_seconds: Gauge<f64, AtomicU64>,
     sessions: Gauge,
@@ -190,6 +199,10 @@ impl ModelMetrics {
         self.queue_items.set(load.items as i64);
         self.queue_tokens.set(load.tokens as i64);
         self.queue_bytes.set(load.bytes as i64);
+    }
+
+    pub(super) fn breaker_is_open(&self, is_open: bool) {
+        self.breaker_open.set(is_open.into());
     }
 
     pub(super) fn waited(&self, time: Duration) {

@@ -9,6 +9,7 @@
 //! longest. So a batch is not the oldest items but the one whose turn it is and its neighbours by
 //! length. The sessions are never idle while something waits.
 
+mod breaker;
 mod config;
 mod cost;
 mod driver;
@@ -18,6 +19,7 @@ mod queue;
 mod schedule;
 mod shape;
 
+pub use breaker::BreakerConfig;
 pub use config::{BatchConfig, BatchConfigError, BatchLimits};
 pub use cost::{CostModel, fit};
 pub use metrics::{BatchMetrics, ModelMetrics};

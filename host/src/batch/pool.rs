@@ -15,9 +15,6 @@ use super::queue::{Bound, Claim, Full, Load, Ticket};
 use super::schedule::{Admitted, Reason, Refused, Schedule};
 use crate::inference::{Backend, BackendError, Output, Payload};
 
-/// Whole batches in a row without a single result after which the sessions count as broken.
-const BROKEN_AFTER: u32 = 3;
-
 /// One computed item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inferred {
@@ -50,6 +47,12 @@ pub enum BatchError {
         /// When it would have answered, with what is ahead.
         needed: Duration,
         /// When it can answer in the same time, by the measured pace.
+        retry_after: Duration,
+    },
+    /// The model only fails, and is left alone for a while.
+    #[error("the model failed on everything lately and is left alone for a while")]
+    BreakerOpen {
+        /// When it is tried again.
         retry_after: Duration,
     },
     /// The host is stopping.
@@ -125,8 +128,6 @@ pub(super) struct State {
     pub(super) schedule: Schedule<Job>,
     /// Nothing is admitted any more; threads end when the queue is empty.
     pub(super) closed: bool,
-    /// Batches in a row without any result.
-    pub(super) failed_in_a_row: u32,
 }
 
 /// An item on its way. Dropping it tells the waiting task that the session is lost.
@@ -146,7 +147,6 @@ impl BatchPool {
                 state: Mutex::new(State {
                     schedule: Schedule::new(options.limits, options.costs),
                     closed: false,
-                    failed_in_a_row: 0,
                 }),
                 changed: Condvar::new(),
                 alive: watch::Sender::new(0),
@@ -223,6 +223,7 @@ impl BatchPool {
             }) => "queue-full",
             Reason::Full(_) => "tenant-full",
             Reason::TooLate(_) => "too-late",
+            Reason::Broken => "breaker-open",
         });
         match reason {
             Reason::Full(full) => BatchError::QueueFull { full, retry_after },
@@ -230,14 +231,16 @@ impl BatchPool {
                 needed,
                 retry_after,
             },
+            Reason::Broken => BatchError::BreakerOpen { retry_after },
         }
     }
 
-    /// Whether a session runs and the last batches were not all failures.
+    /// Whether a session runs and its model has not been given up. A model that is due to be tried
+    /// again counts as ready: somebody has to ask for something.
     pub fn is_ready(&self) -> bool {
         let state = self.shared.lock();
-        let working = state.failed_in_a_row < BROKEN_AFTER;
-        working && !state.closed && *self.shared.alive.borrow() > 0
+        let is_broken = state.schedule.is_broken(Instant::now());
+        !is_broken && !state.closed && *self.shared.alive.borrow() > 0
     }
 
     /// Admits nothing more and returns when everything that waits has been computed, or at the
@@ -276,6 +279,7 @@ impl Shared {
 
     pub(super) fn publish(&self, state: &State) {
         self.metrics.queue_is(state.schedule.queue.load());
+        self.metrics.breaker_is_open(!state.schedule.is_trusted());
     }
 
     pub(super) fn close(&self) {
@@ -286,7 +290,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Fails what waits. Only after [`Shared::close`], so nothing is added meanwhile.
+    /// Fails what waits.
     pub(super) fn fail_waiting(&self, error: &BatchError) {
         let mut state = self.lock();
         let jobs = state.schedule.queue.clear();

@@ -276,9 +276,14 @@ impl<T> Queue<T> {
     /// When [`Queue::take`] has something to say again if nothing is pushed: a batch is due or a
     /// deadline passes. `None` if nothing waits.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let (start_by, _) = self.by_start.first()?;
+        let expiry = self.next_expiry()?;
         let (_, oldest) = self.entries.first_key_value()?;
-        Some((oldest.arrived + self.limits.max_queue_delay).min(*start_by))
+        Some((oldest.arrived + self.limits.max_queue_delay).min(expiry))
+    }
+
+    /// When the next item is too late.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.by_start.first().map(|(start_by, _)| *start_by)
     }
 
     /// From now on nothing waits for company.
@@ -293,7 +298,8 @@ impl<T> Queue<T> {
         full || oldest.is_some_and(|(_, entry)| entry.arrived + self.limits.max_queue_delay <= now)
     }
 
-    fn take_expired(&mut self, now: Instant) -> Vec<T> {
+    /// The items that are too late.
+    pub fn take_expired(&mut self, now: Instant) -> Vec<T> {
         let mut expired = Vec::new();
         while let Some(&(start_by, ticket)) = self.by_start.first() {
             if start_by > now {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::breaker::{Breaker, Outcome};
 use super::config::BatchLimits;
 use super::cost::CostModel;
 use super::pool::Submission;
@@ -40,6 +41,7 @@ pub(super) struct Schedule<T> {
     /// When each run will end, by the costs.
     running: Vec<Instant>,
     promises: Promises,
+    breaker: Breaker,
 }
 
 /// Why a call is not admitted.
@@ -55,6 +57,8 @@ pub(super) enum Reason {
     Full(Full),
     /// Its last item would be answered only after so much time.
     TooLate(Duration),
+    /// The model only fails.
+    Broken,
 }
 
 /// A call that was let in.
@@ -73,6 +77,7 @@ impl<T> Schedule<T> {
             bytes: usize::MAX,
         };
         Self {
+            breaker: Breaker::new(limits.breaker),
             queue: Queue::new(limits, costs),
             batch,
             running: Vec::new(),
@@ -87,6 +92,11 @@ impl<T> Schedule<T> {
         load: Load,
         sessions: usize,
     ) -> Result<Admitted, Refused> {
+        let broken = |retry_after| Refused {
+            reason: Reason::Broken,
+            retry_after,
+        };
+        self.breaker.admit(submission.now).map_err(broken)?;
         let sessions = sessions.max(1);
         let needed = self.needed(submission, load, sessions);
         if let Err(full) = self.queue.check_room(&submission.tenant, load) {
@@ -134,23 +144,57 @@ impl<T> Schedule<T> {
 
     /// The next batch, and the items that are too late.
     pub(super) fn take(&mut self, now: Instant) -> Taken<T> {
-        self.queue.take(now)
+        if self.breaker.lets_run() {
+            self.queue.take(now)
+        } else {
+            Taken {
+                batch: Vec::new(),
+                expired: self.queue.take_expired(now),
+            }
+        }
+    }
+
+    /// When [`Schedule::take`] has something to say again if nothing else happens.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.breaker.lets_run() {
+            self.queue.next_deadline()
+        } else {
+            self.queue.next_expiry()
+        }
     }
 
     /// A batch begins to run. Returns when it will end.
     pub(super) fn began(&mut self, shape: Shape, now: Instant) -> Instant {
+        self.breaker.began();
         let time = self.queue.costs().time(shape.padded());
         let ends = now + time.unwrap_or_default();
         self.running.push(ends);
         ends
     }
 
-    /// The batch that was to end then ended.
-    pub(super) fn ended(&mut self, expected: Instant) {
+    /// The batch that was to end then ended. Returns how long nobody will be admitted, if the model
+    /// was given up now.
+    pub(super) fn ended(
+        &mut self,
+        expected: Instant,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<Duration> {
         let position = self.running.iter().position(|ends| *ends == expected);
         if let Some(position) = position {
             self.running.swap_remove(position);
         }
+        self.breaker.ended(outcome, now)
+    }
+
+    /// Whether everybody is refused because the model only fails.
+    pub(super) fn is_broken(&self, now: Instant) -> bool {
+        self.breaker.is_open(now)
+    }
+
+    /// Whether the model has shown that it works, or has not been asked yet.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.breaker.is_closed()
     }
 
     /// How long it takes until the last of these items is answered.

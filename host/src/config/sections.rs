@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::reader::{Reader, Section};
 use super::{Level, LogConfig};
-use crate::batch::BatchConfig;
+use crate::batch::{BatchConfig, BreakerConfig};
 use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
 use crate::inference::{DeviceChoice, InferenceConfig};
 use crate::results::ResultsConfig;
@@ -202,6 +202,10 @@ pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
             1..=MAX_MIB,
         ) << 20,
         max_tenant_share: section.number("max_tenant_share", default.max_tenant_share, 0.0..=1.0),
+        breaker: BreakerConfig {
+            failures: section.integer("breaker_failures", default.breaker.failures, 1..=1000),
+            open_for: section.duration("breaker_open_ms", default.breaker.open_for, 10..=60_000),
+        },
     };
     if !config.tenant_has_room_for_a_call() {
         let (share, items) = (config.max_tenant_share, config.max_queue_items);

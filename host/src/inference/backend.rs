@@ -117,6 +117,14 @@ pub enum BackendError {
 }
 
 impl BackendError {
+    /// Whether the model is to blame rather than the items.
+    pub fn is_the_models_fault(&self) -> bool {
+        match self {
+            Self::Runtime(_) | Self::Shape { .. } | Self::Panicked(_) => true,
+            Self::Payload | Self::NotFinite => false,
+        }
+    }
+
     /// A stable name for metrics.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -41,6 +41,7 @@ impl InferError {
                 BatchError::Backend(_) => false,
                 BatchError::QueueFull { .. }
                 | BatchError::TooLate { .. }
+                | BatchError::BreakerOpen { .. }
                 | BatchError::Draining
                 | BatchError::DeadlineExceeded
                 | BatchError::SessionLost => true,
@@ -88,6 +89,7 @@ impl InferError {
             Self::Batch(
                 BatchError::QueueFull { .. }
                 | BatchError::TooLate { .. }
+                | BatchError::BreakerOpen { .. }
                 | BatchError::Draining
                 | BatchError::SessionLost,
             )
@@ -99,7 +101,9 @@ impl InferError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Batch(
-                BatchError::QueueFull { retry_after, .. } | BatchError::TooLate { retry_after, .. },
+                BatchError::QueueFull { retry_after, .. }
+                | BatchError::TooLate { retry_after, .. }
+                | BatchError::BreakerOpen { retry_after },
             ) => Some(*retry_after),
             _ => (self.code() == FaultCode::Overloaded).then_some(SOON),
         }

@@ -9,8 +9,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::batch::{
-    BatchConfig, BatchLimits, BatchMetrics, BatchPool, Bound, CostModel, Pending, PoolOptions,
-    Submission,
+    BatchConfig, BatchLimits, BatchMetrics, BatchPool, Bound, BreakerConfig, CostModel, Pending,
+    PoolOptions, Submission,
 };
 use crate::inference::Device;
 
@@ -70,7 +70,12 @@ impl Backend for Scripted {
         let _ = self.gate.recv();
         let has = |id| batch.iter().any(|ids| ids.contains(&id));
         assert!(!has(PANIC), "the script says so");
-        if self.always_fails || has(POISON) {
+        if self.always_fails {
+            return Err(BackendError::Runtime(Arc::new(io::Error::other(
+                "a script",
+            ))));
+        }
+        if has(POISON) {
             return Err(BackendError::NotFinite);
         }
         Ok(vectors(&batch))
@@ -119,14 +124,17 @@ fn open(always_fails: bool) -> Bench {
 
 impl Bench {
     fn submit(&self, items: &[&[u32]]) -> Vec<Pending> {
+        self.try_submit(items).expect("the queue has room")
+    }
+
+    fn try_submit(&self, items: &[&[u32]]) -> Result<Vec<Pending>, BatchError> {
         let now = Instant::now();
         let items = items
             .iter()
             .map(|ids| Payload::Tokens(ids.to_vec()))
             .collect();
         let later = now + Duration::from_secs(60);
-        let pending = self.pool.submit(items, submission(now, later));
-        pending.expect("the queue has room")
+        self.pool.submit(items, submission(now, later))
     }
 
     fn runs(&mut self) -> Vec<Vec<u32>> {
@@ -179,7 +187,7 @@ async fn poisonous_and_panicking_items_fail_alone() {
 }
 
 #[tokio::test]
-async fn broken_backend_costs_less_than_two_runs_an_item_and_is_reported() {
+async fn broken_backend_costs_less_than_two_runs_an_item_and_is_left_alone() {
     let mut bench = open(true);
     for _ in 0..3 {
         let items = [[1u32].as_slice(); 16];
@@ -191,6 +199,57 @@ async fn broken_backend_costs_less_than_two_runs_an_item_and_is_reported() {
     while bench.pool.is_ready() {
         tokio::task::yield_now().await;
     }
+    let refused = bench.try_submit(&[&[1]]);
+    assert!(matches!(
+        refused,
+        Err(BatchError::BreakerOpen { retry_after }) if retry_after > Duration::ZERO
+    ));
+    assert!(bench.runs().is_empty());
+}
+
+#[tokio::test]
+async fn poison_does_not_give_a_model_up() {
+    let mut bench = open(false);
+    for _ in 0..5 {
+        let outcomes = outcomes(bench.submit(&[&[POISON]])).await;
+        assert!(matches!(outcomes[..], [Err(BatchError::Backend(_))]));
+    }
+    assert!(outcomes(bench.submit(&[&[1]])).await[0].is_ok());
+    assert_eq!(bench.runs().len(), 6);
+}
+
+#[tokio::test]
+async fn what_waits_fails_when_the_model_is_given_up_and_it_is_tried_again_later() {
+    let breaker = BreakerConfig {
+        failures: 1,
+        open_for: Duration::from_millis(1),
+    };
+    let limits = BatchLimits {
+        breaker,
+        ..limits()
+    };
+    let mut bench = bench(true, limits, Duration::from_secs(60));
+    let mut blocked = bench.block().await;
+    // It is too long to run with what is blocked.
+    let waiting = bench.submit(&[&[7; 100]]);
+    bench.gate.send(()).expect("the session waits");
+    assert!(matches!(
+        blocked.outcome().await,
+        Err(BatchError::Backend(_))
+    ));
+    assert!(matches!(
+        outcomes(waiting).await[..],
+        [Err(BatchError::BreakerOpen { .. })]
+    ));
+    bench.gate = mpsc::channel().0;
+    let tried = loop {
+        match bench.try_submit(&[&[1]]) {
+            Ok(pending) => break outcomes(pending).await,
+            Err(BatchError::BreakerOpen { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert!(matches!(tried[..], [Err(BatchError::Backend(_))]));
 }
 
 #[tokio::test]

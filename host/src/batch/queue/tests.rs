@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::BatchConfig;
 
 /// An item to be pushed.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,7 @@ prop_compose! {
             max_queue_tokens: 5000,
             max_queue_bytes: 15_000,
             max_tenant_share: share,
+            breaker: BatchConfig::default().breaker,
         }
     }
 }
@@ -332,6 +334,7 @@ fn free_limits() -> BatchLimits {
         max_queue_tokens: 10_000,
         max_queue_bytes: 40_000,
         max_tenant_share: 1.0,
+        breaker: BatchConfig::default().breaker,
     }
 }
 

@@ -217,7 +217,7 @@ impl World {
         };
         let took = self.now - run.began;
         self.schedule.queue.ran(run.shape, took, self.now);
-        self.schedule.ended(run.expected);
+        self.schedule.ended(run.expected, Outcome::Worked, self.now);
         for item in run.items {
             let fate = if self.now <= item.deadline {
                 Fate::Answered(self.now - item.sent)
