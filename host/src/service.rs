@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use brink_cache::ModelDigest;
 use brink_cache::key::Task;
-use brink_protocol::{Catalog, Fault, FaultCode, InferReply, InferRequest};
+use brink_protocol::{
+    Catalog, Fault, FaultCode, InferReply, InferRequest, TokenizeReply, TokenizeRequest,
+};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -185,6 +187,36 @@ impl InferService {
         let mut answer = Arc::new(call).answer().await?;
         answer.model_time = admitted.as_ref().and_then(Admitted::model_time);
         Ok(answer)
+    }
+
+    /// What the tokenizer of a model makes of texts. Nothing is stored, and no model runs.
+    pub async fn tokenize(&self, request: TokenizeRequest) -> TokenizeReply {
+        let _active = self.0.calls.enter().ok_or_else(draining)?;
+        request.validate()?;
+        let deadline = Instant::now() + self.0.config.max_timeout;
+        let repository = &self.0.repository;
+        let info = repository.catalog().find(&request.model).cloned();
+        let digest = info.map_or(ModelDigest([0; 32]), |info| info.digest);
+        let model = repository
+            .acquire(&request.model, &digest, deadline)
+            .await?;
+        let permit = self.0.reading.acquire().await;
+        let read = move || {
+            let tokenizer = model.reader.tokenizer().ok_or_else(|| {
+                let message = format!("the model {} reads no text", model.info.name);
+                call_fault(FaultCode::BadRequest, message)
+            })?;
+            let texts = request.texts.iter().enumerate();
+            let tokens = texts.map(|(index, text)| {
+                let tokens = tokenizer.tokens(text, request.add_special_tokens);
+                let item = u32::try_from(index).ok();
+                tokens.map_err(|error| InferError::from(error).into_fault(item))
+            });
+            tokens.collect()
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        drop(permit);
+        read.unwrap_or_else(|_| Err(InferError::Lost.into_fault(None)))
     }
 
     /// Refuses new calls, and returns when those accepted are answered or the deadline passes.

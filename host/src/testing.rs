@@ -186,8 +186,10 @@ impl Harness {
 /// A model of a folder that computes nothing.
 pub(crate) fn model_of(files: &ModelFiles) -> Model {
     let metrics = BatchMetrics::register(&mut Registry::default());
+    let limits = BatchConfig::default().limits(Device::Cpu);
     let pool = PoolOptions {
-        limits: BatchConfig::default().limits(Device::Cpu),
+        costs: CostModel::new(&limits),
+        limits,
         idle_shrink_after: Duration::from_secs(60),
         metrics: metrics.for_model(&files.manifest.name, Device::Cpu),
     };

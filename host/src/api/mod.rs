@@ -11,7 +11,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
-use brink_protocol::{CATALOG_PATH, Fault, FaultCode, INFER_PATH, InferReply, MEDIA_TYPE, message};
+use brink_protocol::{
+    CATALOG_PATH, Fault, FaultCode, INFER_PATH, InferReply, MEDIA_TYPE, TOKENIZE_PATH,
+    TokenizeReply, message,
+};
 use serde::Serialize;
 
 use crate::service::InferService;
@@ -21,6 +24,7 @@ pub fn router(service: InferService) -> Router {
     Router::new()
         .route(CATALOG_PATH, get(catalog))
         .route(INFER_PATH, post(infer))
+        .route(TOKENIZE_PATH, post(tokenize))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .with_state(service)
 }
@@ -51,6 +55,31 @@ async fn infer(
             refuse(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
         }
     }
+}
+
+/// `POST /brink/v1/tokenize`: the tokens of some texts.
+async fn tokenize(
+    State(service): State<InferService>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let reply = Err(bad_request(rejection.body_text()));
+            return respond::<TokenizeReply>(rejection.status(), &reply);
+        }
+    };
+    let reply: TokenizeReply = match message::decode(&body) {
+        Ok(request) => service.tokenize(request).await,
+        Err(error) => Err(bad_request(error.to_string())),
+    };
+    let status = match &reply {
+        Ok(_) => StatusCode::OK,
+        Err(fault) => {
+            StatusCode::from_u16(fault.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    };
+    respond(status, &reply)
 }
 
 fn bad_request(message: String) -> Fault {

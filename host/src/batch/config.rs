@@ -6,7 +6,7 @@ use brink_protocol::limits::MAX_INPUTS;
 
 use super::breaker::BreakerConfig;
 use super::queue::Load;
-use crate::inference::Device;
+use crate::inference::{BatchSettings, Device};
 
 /// Above this, waiting costs more than batching can win back on any model served here.
 const MAX_QUEUE_DELAY: Duration = Duration::from_millis(500);
@@ -133,6 +133,27 @@ impl BatchLimits {
 }
 
 impl BatchConfig {
+    /// The settings for a model that asks for some of its own.
+    pub fn for_model(&self, model: &BatchSettings) -> Self {
+        let mut config = Self {
+            max_batch_items: model.max_items.or(self.max_batch_items),
+            max_batch_tokens: model.max_tokens.or(self.max_batch_tokens),
+            max_padding_ratio: model.max_padding_ratio.or(self.max_padding_ratio),
+            max_queue_delay: model.max_queue_delay.unwrap_or(self.max_queue_delay),
+            // Never so few that a call could not be taken.
+            max_queue_items: model
+                .max_queue_items
+                .map_or(self.max_queue_items, |items| items.max(2 * MAX_INPUTS)),
+            ..self.clone()
+        };
+        if !model.shape_buckets.is_empty() {
+            // Only items of one length share a run: another item's length must not choose the shape.
+            config.max_padding_ratio = Some(1.0);
+            config.max_batch_items = Some(model.bucket_items.unwrap_or(1));
+        }
+        config
+    }
+
     /// The limits on a device.
     pub fn limits(&self, device: Device) -> BatchLimits {
         let (items, tokens, ratio, run_cost) = match device {

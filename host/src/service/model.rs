@@ -86,7 +86,9 @@ impl Model {
             sessions = opened.sessions.len(),
             "a model is ready"
         );
-        let limits = batch.limits(opened.device);
+        let limits = batch
+            .for_model(&files.manifest.batching)
+            .limits(opened.device);
         let mut sessions = opened.sessions;
         let costs = match sessions.first_mut() {
             Some(session) => fit(session, &limits).map_err(OpenError::Probe)?,

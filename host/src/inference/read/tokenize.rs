@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brink_protocol::TextLimits;
+use brink_protocol::{TextLimits, Token};
 
 use super::InputError;
 
@@ -96,6 +96,27 @@ impl Tokenizer {
         let encoding = self.inner.encode_fast(text, true);
         let encoding = encoding.map_err(|error| InputError::Tokenizer(error.to_string()))?;
         self.limit(encoding.get_ids().to_vec(), truncate)
+    }
+
+    /// What a text is cut into, whatever its length.
+    pub fn tokens(&self, text: &str, special: bool) -> Result<Vec<Token>, InputError> {
+        let encoding = self.inner.encode_char_offsets(text, special);
+        let encoding = encoding.map_err(|error| InputError::Tokenizer(error.to_string()))?;
+        let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let (names, places) = (encoding.get_tokens(), encoding.get_offsets());
+        let special = encoding.get_special_tokens_mask();
+        let token = |(index, id): (usize, &u32)| {
+            let (start, stop) = places[index];
+            let special = special[index] != 0;
+            Token {
+                id: *id,
+                text: names[index].clone(),
+                special,
+                start: (!special).then(|| place(start)),
+                stop: (!special).then(|| place(stop)),
+            }
+        };
+        Ok(encoding.get_ids().iter().enumerate().map(token).collect())
     }
 
     /// Puts the special tokens around an array that lacks them.
@@ -200,6 +221,36 @@ mod tests {
         ids(&[1, 4, 5, 6, 7, 2], &[1, 4, 5, 6, 7, 2]);
         ids(&[1, 4], &[1, 1, 4, 2]);
         text(" ", &[1, 2]);
+    }
+
+    #[test]
+    fn tokens_are_told_with_their_places_in_characters() {
+        let tokens = tokenizer(16)
+            .expect("a tokenizer")
+            .tokens("a \u{e9} b", true);
+        let tokens = tokens.expect("tokens");
+        let told: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                (
+                    token.id,
+                    &*token.text,
+                    token.special,
+                    token.start,
+                    token.stop,
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "[CLS]", true, None, None),
+                (4, "a", false, Some(0), Some(1)),
+                (3, "[UNK]", false, Some(2), Some(3)),
+                (5, "b", false, Some(4), Some(5)),
+                (2, "[SEP]", true, None, None),
+            ]
+        );
     }
 
     #[test]

@@ -9,11 +9,13 @@
 
 mod outputs;
 mod pixels;
+mod probe;
 mod tensors;
 mod tokens;
 mod wiring;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use brink_protocol::tensor::{Tensor, TensorInfo};
 use ort::ep::{self, ExecutionProviderDispatch};
@@ -43,6 +45,8 @@ pub struct Session {
     shape: FixedShape,
     /// An item that the model takes.
     blank: Payload,
+    /// Of a model that reads text, the longest.
+    max_tokens: Option<u32>,
     /// Options of the run that gives memory back.
     shrinking: Arc<RunOptions<NoSelectedOutputs>>,
     /// Last, so that what the session took is free by then.
@@ -149,6 +153,7 @@ impl Session {
             wiring,
             shape: FixedShape::of(files),
             blank,
+            max_tokens: files.manifest.text().map(|text| text.max_tokens),
             shrinking: Arc::new(shrinking),
             _give_back: memory::GiveBack,
         })
@@ -194,6 +199,14 @@ impl Session {
 impl Backend for Session {
     fn run(&mut self, batch: &[&Payload]) -> Result<Vec<Output>, BackendError> {
         self.run_with(batch, None)
+    }
+
+    fn probe_sizes(&self) -> Vec<usize> {
+        self.sizes()
+    }
+
+    fn probe(&mut self, items: usize, size: usize) -> Result<Option<Duration>, BackendError> {
+        self.time(items, size)
     }
 
     /// The arena is shrunk at the end of a run, so a small one is made for that. What requests left

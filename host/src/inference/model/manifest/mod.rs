@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use brink_protocol::TextLimits;
+
 mod keys;
 mod task;
 
@@ -100,6 +102,18 @@ impl Manifest {
 }
 
 impl Manifest {
+    /// Limits of the input, of a model that reads text.
+    pub fn text(&self) -> Option<TextLimits> {
+        match &self.task {
+            ModelTask::Embed(embedding) => Some(embedding.text),
+            ModelTask::Classify(Classification {
+                input: ClassifierInput::Text { text, .. },
+                ..
+            }) => Some(*text),
+            ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
+        }
+    }
+
     /// The tokenizer, relative to the folder, of a model that reads text.
     pub fn tokenizer_file(&self) -> Option<&str> {
         match &self.task {
