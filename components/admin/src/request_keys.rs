@@ -6,7 +6,7 @@ use std::sync::Arc;
 use brink_cache::{Key, Policy, UnixSeconds, policy};
 use brink_gateway::error::ApiError;
 use brink_gateway::in_force::{InForce, KnownMarks, Tenancy};
-use brink_gateway::stored_keys::stored_keys;
+use brink_gateway::stored_keys::{Sent, stored_keys};
 use brink_protocol::{Catalog, catalog, message};
 use http::StatusCode;
 
@@ -17,7 +17,9 @@ use crate::world::World;
 /// A request whose results are to be purged.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// The body of a `POST /v1/embeddings`, as JSON.
+    /// Where it was POSTed to.
+    pub(crate) path: String,
+    /// Its body, as JSON.
     pub(crate) body: String,
     /// Whose request it was.
     pub(crate) tenant: String,
@@ -32,13 +34,11 @@ pub(crate) async fn of(world: &impl World, asked: &Asked) -> Result<BTreeSet<Key
     let in_force = InForce::new(policy, KnownMarks::default(), Tenancy::Open);
     let catalog = known_models(world).await?;
     let tenant = Arc::from(asked.tenant.as_str());
-    let keys = stored_keys(
-        asked.body.as_bytes(),
-        &tenant,
-        &Arc::new(in_force),
-        &catalog,
-    )
-    .map_err(refused)?;
+    let sent = Sent {
+        path: &asked.path,
+        body: asked.body.as_bytes(),
+    };
+    let keys = stored_keys(sent, &tenant, &Arc::new(in_force), &catalog).map_err(refused)?;
     if keys.is_empty() {
         return Err(nothing_stored());
     }

@@ -6,46 +6,85 @@ use std::sync::Arc;
 use brink_cache::{Key, RequestControl};
 use brink_protocol::Catalog;
 
+use http::HeaderMap;
+
 use crate::error::ApiError;
-use crate::forms::openai;
+use crate::head::Head;
 use crate::in_force::{Caller, InForce};
 use crate::items::{Bound, Plan, Prefixes};
-use crate::route::Verb;
+use crate::route::{Items, Route, Verb};
 use crate::ruling::{Asked, Ruling};
 
-/// The keys of what a request for embeddings left in stores; none where the policy stores
-/// nothing of it. `body` is that of a `POST /v1/embeddings`.
+/// A request as it was sent: POSTed, and in JSON alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The path.
+    pub path: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Whether a POST to this path leaves results of items.
+pub fn leaves_results(path: &str) -> bool {
+    route(path).is_ok()
+}
+
+/// The keys of what a request left in stores; none where the policy stores nothing of it.
 ///
-/// Rules may tell methods apart, and the same request can come as POST, QUERY and GET: the keys of
+/// Rules may tell methods apart, and a request for embeddings can come as POST, QUERY and GET: the keys of
 /// all of them are given. They are those of the model as `catalog` has it, and of the policy as it
-/// is now: results that an earlier policy keyed otherwise are not found again by anybody.
+/// is now: results that an earlier policy keyed otherwise are not found again by anybody. Requests in other
+/// forms share these keys, unless rules tell their routes apart.
 ///
 /// # Errors
-/// What the gateway would refuse too: a body that is no request, an unknown model.
+/// What the gateway would refuse too: a body that is no request, an unknown model. 400 also for a request that
+/// names no model: only an edge knows its default.
 pub fn stored_keys(
-    body: &[u8],
+    sent: Sent<'_>,
     tenant: &Arc<str>,
     in_force: &Arc<InForce>,
     catalog: &Arc<Catalog>,
 ) -> Result<BTreeSet<Key>, ApiError> {
-    let request = openai::parse(body)?;
+    let route = route(sent.path)?;
+    let fields = HeaderMap::new();
+    let head = Head::new("POST", sent.path, None, &fields);
+    let request = route.read(&head, sent.body, sent.body.len() as u64)?;
+    if request.model.is_empty() {
+        let message = "the member model is missing; name the model that answered";
+        return Err(ApiError::invalid("model", message));
+    }
     let written = request.model.clone();
     let request = request.for_model(in_force.policy());
-    let model = Bound::find(catalog, &request.model, None)?;
+    let model = Bound::find(catalog, &request.model, request.version.as_deref())?;
     let task = model.model().task();
     let prefixes = Prefixes::default();
     let mut keys = BTreeSet::new();
-    for verb in [Verb::Post, Verb::Query, Verb::Get] {
-        let asked = Asked::own(
-            verb.method(),
-            "/v1/embeddings",
-            task,
-            Caller::unlimited(tenant.clone()),
-        );
+    for method in methods(&route) {
+        let caller = Caller::unlimited(tenant.clone());
+        let asked = Asked::own(method, route.path(), task, caller);
         let ruling = Ruling::new(in_force, asked, &written);
         let control = RequestControl::parse("");
         let plan = Plan::new(request.clone(), model.clone(), ruling, control, &prefixes)?;
         keys.extend(plan.keys().copied());
     }
     Ok(keys)
+}
+
+fn route(path: &str) -> Result<Items, ApiError> {
+    match Route::find("POST", path)? {
+        Route::Items(route) => Ok(route),
+        _ => Err(ApiError::unknown_route(path)),
+    }
+}
+
+/// The methods by which the same request can come.
+fn methods(route: &Items) -> Vec<&'static str> {
+    match route {
+        Items::Embeddings(_) => [Verb::Post, Verb::Query, Verb::Get]
+            .map(Verb::method)
+            .to_vec(),
+        Items::Classify | Items::Infer(_) | Items::Embed | Items::Similarity | Items::Predict => {
+            vec![route.method()]
+        }
+    }
 }

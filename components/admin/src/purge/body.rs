@@ -4,6 +4,7 @@
 use brink_cache::purge::{Mode, Subject};
 use brink_cache::{Key, ModelDigest};
 use brink_gateway::error::shorten;
+use brink_gateway::stored_keys::leaves_results;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -52,8 +53,9 @@ struct RawAsked<'a> {
 /// Members of which there is exactly one.
 const SUBJECTS: &str = "key, surrogate_key, model, digest, tenant, all, request";
 
-/// The one path whose requests can be purged.
-const EMBEDDINGS: &str = "/v1/embeddings";
+/// The paths whose requests can be purged.
+const PURGEABLE: &str =
+    "/v1/embeddings, /v1/classify, /embed, /similarity, /predict, /v2/models/{name}/infer";
 
 /// Reads a body.
 ///
@@ -172,15 +174,16 @@ fn all(all: bool) -> Result<What, Problem> {
 
 impl RawAsked<'_> {
     fn checked(self) -> Result<What, Problem> {
-        if self.path != EMBEDDINGS {
+        if !leaves_results(&self.path) {
             let problem = format!(
-                "is {}; results of {EMBEDDINGS} alone can be purged so",
+                "is {}; results of {PURGEABLE} alone can be purged so",
                 shorten(&self.path)
             );
-            let wrong = Wrong::field("request.path", problem).limit(EMBEDDINGS);
+            let wrong = Wrong::field("request.path", problem).limit(PURGEABLE);
             return Err(Problem::unprocessable(wrong));
         }
         Ok(What::Request(Asked {
+            path: self.path,
             body: self.body.get().to_owned(),
             tenant: self.tenant.unwrap_or_else(|| "default".to_owned()),
         }))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brink_cache::purge::{STORE_KEY, Subject};
 use brink_cache::{Marks, ModelDigest, UnixSeconds};
-use brink_gateway::stored_keys::stored_keys;
+use brink_gateway::stored_keys::{Sent, stored_keys};
 use brink_protocol::{Catalog, ModelInfo, ModelKind, TextLimits, catalog, message};
 
 use crate::world::{Memory, Seen, ask, at_once};
@@ -55,13 +55,11 @@ fn the_keys_of_each_input_are_marked_for_the_tenant() {
         assert_eq!(seen.json["added"][0]["mode"], "hard");
         let marks = Marks::decode(&world.value(STORE_KEY).unwrap()).unwrap();
         let tenant = Arc::from(tenant);
-        let keys = stored_keys(
-            request.as_bytes(),
-            &tenant,
-            &Arc::default(),
-            &Arc::new(models()),
-        )
-        .unwrap();
+        let sent = Sent {
+            path: "/v1/embeddings",
+            body: request.as_bytes(),
+        };
+        let keys = stored_keys(sent, &tenant, &Arc::default(), &Arc::new(models())).unwrap();
         for key in keys {
             assert!(marks.iter().any(|mark| mark.subject == Subject::Key(key)));
         }
@@ -97,4 +95,29 @@ fn what_cannot_be_found_is_said() {
     let policy = b"version = 1\n[[rule]]\nname = \"a\"\nstore = false\nreason = \"test\"\n";
     at_once(ask(&nothing, "PUT /admin/policy", policy));
     check(&nothing, request, 422, "stores nothing");
+}
+
+#[test]
+fn a_request_is_purged_in_whichever_form_it_came() {
+    let check = |path: &str, body: &str, status: u16| {
+        let body = format!("{{\"request\": {{\"path\": \"{path}\", \"body\": {body}}}}}");
+        let world = world();
+        let seen = at_once(ask(&world, "POST /admin/purge", body.as_bytes()));
+        assert_eq!(seen.status, status, "{}", seen.text);
+        world.value(STORE_KEY)
+    };
+    let one = |path: &str, body: &str| {
+        let marks = Marks::decode(&check(path, body, 200).unwrap()).unwrap();
+        let mut subjects = marks.iter().map(|mark| mark.subject.clone());
+        (subjects.next().unwrap(), subjects.count())
+    };
+    let openai = one("/v1/embeddings", "{\"model\": \"m\", \"input\": \"a\"}");
+    assert_eq!(openai.1, 0);
+    let tei = one("/embed", "{\"model\": \"m\", \"inputs\": \"a\"}");
+    let tensors = "{\"inputs\": [{\"name\": \"text\", \"shape\": [1], \"datatype\": \"BYTES\", \"data\": [\"a\"]}]}";
+    let infer = one("/v2/models/m/infer", tensors);
+    assert_eq!((&tei, &infer), (&openai, &openai));
+    check("/embed", "{\"inputs\": \"a\"}", 422);
+    check("/v1/classify", "{\"model\": \"m\", \"input\": \"a\"}", 422);
+    check("/tokenize", "{\"inputs\": \"a\"}", 422);
 }

@@ -5,14 +5,21 @@ use std::sync::Arc;
 
 use brink_cache::Key;
 use brink_gateway::in_force::InForce;
-use brink_gateway::stored_keys::stored_keys;
+use brink_gateway::stored_keys::{Sent, stored_keys};
 use serde_json::{Value, json};
 
 use crate::world::{catalog, pending_under, policy};
 
+fn sent(body: &str) -> Sent<'_> {
+    Sent {
+        path: "/v1/embeddings",
+        body: body.as_bytes(),
+    }
+}
+
 fn keys(in_force: &Arc<InForce>, body: &Value) -> BTreeSet<Key> {
     let body = body.to_string();
-    stored_keys(body.as_bytes(), &"default".into(), in_force, &catalog()).unwrap()
+    stored_keys(sent(&body), &"default".into(), in_force, &catalog()).unwrap()
 }
 
 #[test]
@@ -42,7 +49,7 @@ fn rules_for_one_method_count_for_a_request_that_can_come_by_others() {
 #[test]
 fn what_the_gateway_refuses_has_no_keys() {
     let check = |body: &str, status: u16| {
-        let found = stored_keys(body.as_bytes(), &"t".into(), &Arc::default(), &catalog());
+        let found = stored_keys(sent(body), &"t".into(), &Arc::default(), &catalog());
         assert_eq!(found.unwrap_err().status.as_u16(), status, "{body}");
     };
     check("{}", 400);
