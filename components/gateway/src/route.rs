@@ -186,7 +186,8 @@ impl Route {
 }
 
 /// Paths of text-embeddings-inference.
-pub(crate) const TEI_PATHS: [&str; 11] = [
+pub(crate) const TEI_PATHS: [&str; 12] = [
+    "/",
     "/embed",
     "/similarity",
     "/predict",
@@ -202,7 +203,8 @@ pub(crate) const TEI_PATHS: [&str; 11] = [
 
 fn text_embeddings_inference(path: &str) -> Option<(Route, &'static str)> {
     Some(match path {
-        "/embed" => (Route::Items(Items::Embed), WRITE),
+        // Clients that know an address and no route ask there.
+        "/" | "/embed" => (Route::Items(Items::Embed), WRITE),
         "/similarity" => (Route::Items(Items::Similarity), WRITE),
         "/predict" => (Route::Items(Items::Predict), WRITE),
         "/tokenize" => (Route::Tokenize, WRITE),
@@ -335,7 +337,7 @@ mod tests {
             Ok(Route::Model("%zz%".to_owned())),
         );
         check("GET", "/v1/models/", Err(404));
-        check("GET", "/", Err(404));
+        check("GET", "/", Err(405));
         check("GET", &format!("/v1/models/{}", "x".repeat(257)), Err(404));
     }
 
