@@ -133,6 +133,7 @@ impl Harness {
             costs: CostModel::new(&options.limits),
             limits: options.limits,
             idle_shrink_after: Duration::from_secs(60),
+            prefetch: false,
             metrics,
         };
         let model = Model {

@@ -1,45 +1,95 @@
-//! The thread that owns a session.
+//! The threads of a session.
 //!
-//! A batch that fails is split in halves, and each half runs again, so that one poisonous item
-//! fails alone. A tree of halves over n items has 2n - 1 nodes: that is the most runs a batch
-//! can cost.
+//! On a processor one thread does everything: it takes a batch, runs it and answers. A second one
+//! would take the core from the first, and a batch that is taken while another runs is fixed too
+//! early: what comes meanwhile would have made it better.
+//!
+//! A device of its own should never wait for the processor. There a session is a chain of three
+//! threads ([`ahead`]): one takes and prepares the next batch while the second runs the last one,
+//! and the third answers.
 
 use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::breaker::Outcome;
-use super::pool::{BatchError, Inferred, Job, Shared, State};
+use super::pool::{BatchError, Job, Shared};
 use super::shape::Shape;
-use crate::inference::{Backend, BackendError, Output, Payload};
+use crate::inference::{Backend, Prepared};
 
-/// Starts a thread that serves until the pool is closed and empty.
-pub(super) fn start(
-    shared: Arc<Shared>,
-    backend: Box<dyn Backend>,
-    idle_shrink_after: Duration,
-) -> io::Result<()> {
-    let alive = Alive::new(Arc::clone(&shared));
-    let driver = Driver {
-        shared,
-        backend,
-        idle_shrink_after,
-        is_shrunk: true,
-    };
-    std::thread::Builder::new()
-        .name("brink-session".to_owned())
-        .spawn(move || {
-            let _alive = alive;
-            driver.serve();
-        })
-        .map(drop)
+mod ahead;
+mod answer;
+mod feed;
+mod run;
+
+use answer::Answers;
+use feed::{Feed, Work};
+use run::Runner;
+
+/// A batch that was taken from the queue.
+struct Batch {
+    jobs: Vec<Job>,
+    /// What was made of it before its run, if anything was.
+    prepared: Option<Prepared>,
+    /// When it will have run, by the costs.
+    ends: Instant,
 }
 
-/// Counts the thread for as long as it runs, however it ends.
+/// How a session runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionOptions {
+    /// Idle time after which memory is given back.
+    pub(super) idle_shrink_after: Duration,
+    /// Whether the next batch is prepared while one runs.
+    pub(super) prefetch: bool,
+}
+
+/// Starts threads that serve until the pool is closed and empty.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    backend: Box<dyn Backend>,
+    options: SessionOptions,
+) -> io::Result<()> {
+    if options.prefetch {
+        return ahead::start(shared, backend, options.idle_shrink_after);
+    }
+    let alive = Alive::new(Arc::clone(shared));
+    let mut session = Session {
+        feed: Feed::new(Arc::clone(shared), options.idle_shrink_after),
+        runner: Runner::new(Arc::clone(shared), backend),
+        answers: Answers::new(Arc::clone(shared)),
+    };
+    spawn("brink-session", move || {
+        let _alive = alive;
+        session.serve();
+    })
+}
+
+/// All of a session in one thread.
+struct Session {
+    feed: Feed,
+    runner: Runner,
+    answers: Answers,
+}
+
+impl Session {
+    fn serve(&mut self) {
+        loop {
+            match self.feed.next() {
+                Work::Run(batch) => self.runner.run(batch, &mut |part| {
+                    self.answers.give(part);
+                    true
+                }),
+                Work::Shrink => self.runner.shrink(),
+                Work::End => return,
+            }
+        }
+    }
+}
+
+/// Counts a session for as long as it answers, however it ends.
 struct Alive(Arc<Shared>);
 
 impl Alive {
@@ -55,243 +105,16 @@ impl Drop for Alive {
         self.0.metrics.session_ended();
         self.0.alive.send_modify(|alive| *alive -= 1);
         if *self.0.alive.borrow() == 0 {
-            // Without a thread nobody would ever answer what waits.
+            // Without a session nobody would ever answer what waits.
             self.0.close();
             self.0.fail_waiting(&BatchError::SessionLost);
         }
     }
 }
 
-struct Driver {
-    shared: Arc<Shared>,
-    backend: Box<dyn Backend>,
-    idle_shrink_after: Duration,
-    /// Whether memory was given back since the last run.
-    is_shrunk: bool,
-}
-
-/// What a session does next.
-enum Work {
-    Run(Batch),
-    /// These items are too late; nothing else is due.
-    Expire(Vec<Job>),
-    Shrink,
-    End,
-}
-
-/// A batch that was taken from the queue.
-struct Batch {
-    jobs: Vec<Job>,
-    /// When that was.
-    taken: Instant,
-    /// When it will have run, by the costs.
-    ends: Instant,
-}
-
-impl Driver {
-    fn serve(mut self) {
-        loop {
-            match self.next_work() {
-                Work::Run(batch) => self.run(batch),
-                Work::Expire(jobs) => self.expire(jobs),
-                Work::Shrink => self.shrink(),
-                Work::End => return,
-            }
-        }
-    }
-
-    /// Waits for work.
-    fn next_work(&self) -> Work {
-        let idle_since = Instant::now();
-        let shrink_at = (!self.is_shrunk).then(|| idle_since + self.idle_shrink_after);
-        let mut state = self.shared.lock();
-        loop {
-            let now = Instant::now();
-            if let Some(work) = self.take(&mut state, now) {
-                return work;
-            }
-            if state.closed && state.schedule.queue.is_empty() {
-                return Work::End;
-            }
-            if shrink_at.is_some_and(|at| at <= now) {
-                return Work::Shrink;
-            }
-            let wake = [state.schedule.next_deadline(), shrink_at]
-                .into_iter()
-                .flatten()
-                .min();
-            let time = wake.map(|at| at.saturating_duration_since(now));
-            state = self.wait(state, time);
-        }
-    }
-
-    /// What is due now.
-    fn take(&self, state: &mut State, now: Instant) -> Option<Work> {
-        let taken = state.schedule.take(now);
-        if taken.is_empty() {
-            return None;
-        }
-        self.shared.publish(state);
-        if taken.batch.is_empty() {
-            return Some(Work::Expire(taken.expired));
-        }
-        // Few and cheap: their callers are gone already.
-        self.expire(taken.expired);
-        let ends = state.schedule.began(shape(&taken.batch), now);
-        Some(Work::Run(Batch {
-            jobs: taken.batch,
-            taken: now,
-            ends,
-        }))
-    }
-
-    fn expire(&self, jobs: Vec<Job>) {
-        for job in jobs {
-            self.shared.metrics.refused("expired");
-            job.finish(Err(BatchError::DeadlineExceeded));
-        }
-    }
-
-    /// Waits for a change of the state, for at most that time.
-    fn wait<'s>(
-        &self,
-        state: MutexGuard<'s, State>,
-        time: Option<Duration>,
-    ) -> MutexGuard<'s, State> {
-        let changed = &self.shared.changed;
-        match time {
-            None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(time) => {
-                let waited = changed.wait_timeout(state, time);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
-    fn shrink(&mut self) {
-        self.is_shrunk = true;
-        let shrunk = self.guarded(|backend| backend.shrink());
-        if let Err(error) = shrunk {
-            tracing::warn!(%error, "a session could not give memory back");
-        }
-    }
-
-    fn run(&mut self, batch: Batch) {
-        let Batch { jobs, taken, ends } = batch;
-        self.is_shrunk = false;
-        for job in &jobs {
-            self.shared
-                .metrics
-                .waited(taken.saturating_duration_since(job.arrived));
-        }
-        let mut outcome = Outcome::Poisoned;
-        let mut parts = vec![jobs];
-        while let Some(mut part) = parts.pop() {
-            match self.run_once(&part) {
-                Ok((vectors, took)) => {
-                    outcome = Outcome::Worked;
-                    self.deliver(part, vectors, Timing { taken, took });
-                }
-                Err(error) if part.len() == 1 => {
-                    if outcome == Outcome::Poisoned && error.is_the_models_fault() {
-                        outcome = Outcome::Failed;
-                    }
-                    self.fail(part, &error);
-                }
-                Err(_) => {
-                    let half = part.split_off(part.len() / 2);
-                    parts.extend([half, part]);
-                }
-            }
-        }
-        self.ended(ends, outcome);
-    }
-
-    /// Tells what came of a batch. If the model is given up for it, what waits is too.
-    fn ended(&self, expected: Instant, outcome: Outcome) {
-        let mut state = self.shared.lock();
-        let was_trusted = state.schedule.is_trusted();
-        let opened = state.schedule.ended(expected, outcome, Instant::now());
-        let is_trusted = state.schedule.is_trusted();
-        self.shared.publish(&state);
-        drop(state);
-        if let Some(retry_after) = opened {
-            tracing::error!(?retry_after, "a model only fails and is left alone");
-            self.shared
-                .fail_waiting(&BatchError::BreakerOpen { retry_after });
-        }
-        if !was_trusted {
-            if is_trusted {
-                tracing::info!("a model that only failed works again");
-            }
-            // Other sessions may have been kept from trying.
-            self.shared.changed.notify_all();
-        }
-    }
-
-    fn run_once(&mut self, jobs: &[Job]) -> Result<(Vec<Output>, Duration), BackendError> {
-        let payloads: Vec<&Payload> = jobs.iter().map(|job| &job.payload).collect();
-        let started = Instant::now();
-        let vectors = self.guarded(|backend| backend.run(&payloads))?;
-        let took = started.elapsed();
-        if vectors.len() != jobs.len() {
-            return Err(BackendError::Shape {
-                expected: jobs.len(),
-                actual: vectors.len(),
-            });
-        }
-        Ok((vectors, took))
-    }
-
-    /// Turns a panic into an error: it must not take the thread, and with it the model, down.
-    fn guarded<T>(
-        &mut self,
-        call: impl FnOnce(&mut dyn Backend) -> Result<T, BackendError>,
-    ) -> Result<T, BackendError> {
-        let backend = &mut *self.backend;
-        catch_unwind(AssertUnwindSafe(|| call(backend)))
-            .unwrap_or_else(|panic| Err(BackendError::Panicked(panic_message(&*panic).into())))
-    }
-
-    fn deliver(&self, jobs: Vec<Job>, vectors: Vec<Output>, timing: Timing) {
-        let Timing { taken, took } = timing;
-        let shape = shape(&jobs);
-        let mut state = self.shared.lock();
-        state.schedule.queue.ran(shape, took, Instant::now());
-        self.shared.metrics.costs_are(state.schedule.queue.costs());
-        drop(state);
-        self.shared.metrics.ran(shape, took);
-        let cost = took / u32::try_from(shape.items).unwrap_or(u32::MAX);
-        for (job, vector) in jobs.into_iter().zip(vectors) {
-            let inferred = Inferred {
-                output: vector,
-                size: u32::try_from(job.payload.size()).unwrap_or(u32::MAX),
-                cost,
-                started: taken,
-                ran: took,
-            };
-            job.finish(Ok(inferred));
-        }
-    }
-
-    fn fail(&self, jobs: Vec<Job>, error: &BackendError) {
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            "the model failed on an input"
-        );
-        for job in jobs {
-            self.shared.metrics.failed(error.reason());
-            job.finish(Err(BatchError::Backend(error.clone())));
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Timing {
-    /// When the batch left the queue.
-    taken: Instant,
-    /// How long its run took.
-    took: Duration,
+fn spawn(name: &str, serve: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(serve).map(drop)
 }
 
 fn shape(jobs: &[Job]) -> Shape {

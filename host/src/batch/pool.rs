@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::config::BatchLimits;
 use super::cost::CostModel;
-use super::driver;
+use super::driver::{self, SessionOptions};
 use super::metrics::ModelMetrics;
 use super::queue::{Bound, Claim, Full, Load, Ticket};
 use super::schedule::{Admitted, Reason, Refused, Schedule};
@@ -100,6 +100,9 @@ pub struct PoolOptions {
     pub costs: CostModel,
     /// Idle time after which a session gives memory back.
     pub idle_shrink_after: Duration,
+    /// Whether a session takes and prepares its next batch while one runs. For devices that would
+    /// wait for the processor otherwise; on a processor it fixes batches too early.
+    pub prefetch: bool,
     /// What to count into.
     pub metrics: ModelMetrics,
 }
@@ -139,7 +142,7 @@ pub(super) struct Job {
 }
 
 impl BatchPool {
-    /// Starts one thread per backend.
+    /// Starts a session for each backend.
     pub fn start(backends: Vec<Box<dyn Backend>>, options: PoolOptions) -> io::Result<Self> {
         options.metrics.costs_are(&options.costs);
         let pool = Self {
@@ -153,8 +156,12 @@ impl BatchPool {
                 metrics: options.metrics,
             }),
         };
+        let session = SessionOptions {
+            idle_shrink_after: options.idle_shrink_after,
+            prefetch: options.prefetch,
+        };
         for backend in backends {
-            driver::start(Arc::clone(&pool.shared), backend, options.idle_shrink_after)?;
+            driver::start(&pool.shared, backend, session)?;
         }
         Ok(pool)
     }
@@ -275,6 +282,13 @@ impl Shared {
     /// there is, and waiting tasks must get an answer.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells session threads that something changed. The lock is taken so that none of them is
+    /// between looking and waiting.
+    pub(super) fn wake(&self) {
+        drop(self.lock());
+        self.changed.notify_all();
     }
 
     pub(super) fn publish(&self, state: &State) {

@@ -34,7 +34,11 @@ pub use load::Load;
 use fair::Tenants;
 use sizes::{Place, Sizes};
 use slip::Slip;
-use window::Terms;
+use window::{Plan, Terms};
+
+/// By how much a batch's tokens may become dearer because it is made smaller for one item in a
+/// hurry. Where a run costs much by itself, saving one would cost many.
+const MAX_DEARER: f64 = 1.25;
 
 /// Names a waiting item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -260,6 +264,7 @@ impl<T> Queue<T> {
         if self.is_due(now) {
             self.take_batch(now, &mut taken);
         }
+        self.slip.conclude();
         taken
     }
 
@@ -291,9 +296,14 @@ impl<T> Queue<T> {
         self.limits.max_queue_delay = Duration::ZERO;
     }
 
+    /// Whether as much waits as the largest batch may hold.
+    pub fn holds_full_batch(&self) -> bool {
+        self.load.items >= self.limits.max_batch_items
+            || self.load.tokens >= self.limits.max_batch_tokens
+    }
+
     fn is_due(&self, now: Instant) -> bool {
-        let full = self.load.items >= self.limits.max_batch_items
-            || self.load.tokens >= self.limits.max_batch_tokens;
+        let full = self.holds_full_batch();
         let oldest = self.entries.first_key_value();
         full || oldest.is_some_and(|(_, entry)| entry.arrived + self.limits.max_queue_delay <= now)
     }
@@ -311,31 +321,43 @@ impl<T> Queue<T> {
         expired
     }
 
-    /// Takes the anchor and its neighbours. A neighbour whose deadline comes before the run ends
-    /// would be computed for nobody: it is too late. For the anchor's deadline the batch is made
-    /// smaller, since it is its turn.
+    /// Takes an anchor and its neighbours. An item whose deadline comes before the run ends would
+    /// be computed for nobody: it is too late.
     fn take_batch(&mut self, now: Instant, taken: &mut Taken<T>) {
-        let Some(anchor) = self.tenants.next() else {
+        while let Some(anchor) = self.tenants.next() {
+            let place = self.entries[&anchor.ticket].place;
+            let (terms, plan) = self.plan(place, now);
+            let time = self.costs.time(plan.shape.padded());
+            let ends = now + time.unwrap_or_default();
+            if anchor.deadline < ends && !plan.neighbours.is_empty() {
+                let late = self.leave(anchor.ticket, 0);
+                taken
+                    .expired
+                    .extend(late.map(|entry| self.waited(entry, ends)));
+                continue;
+            }
+            let start = self.tenants.time(place.tenant);
+            // All items of a run are padded alike, and the run's own cost is everybody's.
+            let own = (terms.run_cost / plan.shape.items as f64) as usize;
+            let cost = plan.shape.longest + own;
+            let anchor = self.leave(anchor.ticket, cost);
+            taken
+                .batch
+                .extend(anchor.map(|entry| self.waited(entry, ends)));
+            self.take_neighbours(&plan.neighbours, (cost, ends), taken);
+            self.tenants.advance(start);
             return;
-        };
-        let place = self.entries[&anchor.ticket].place;
-        let start = self.tenants.time(place.tenant);
-        let terms = self.terms(place, now);
-        let neighbours = window::neighbours(&self.sizes, place.size, &terms);
-        let shape = neighbours
-            .iter()
-            .copied()
-            .fold(Shape::of(1, place.size), Shape::with);
-        let ends = now + self.costs.time(shape.padded()).unwrap_or_default();
-        // All items of a run are padded alike, and the run's own cost is everybody's.
-        let cost = shape.longest + (terms.run_cost / shape.items as f64) as usize;
-        taken.batch.reserve(shape.items);
-        let anchor = self.leave(anchor.ticket, cost);
-        taken
-            .batch
-            .extend(anchor.map(|entry| self.waited(entry, ends)));
-        for size in neighbours {
-            let Some(Place { rank, .. }) = self.sizes.next(size) else {
+        }
+    }
+
+    fn take_neighbours(
+        &mut self,
+        sizes: &[usize],
+        (cost, ends): (usize, Instant),
+        taken: &mut Taken<T>,
+    ) {
+        for size in sizes {
+            let Some(Place { rank, .. }) = self.sizes.next(*size) else {
                 continue;
             };
             let is_late = rank.deadline < ends;
@@ -349,20 +371,35 @@ impl<T> Queue<T> {
                 taken.batch.push(item);
             }
         }
-        self.tenants.advance(start);
     }
 
-    /// What a batch around an anchor may be.
-    fn terms(&mut self, anchor: Place, now: Instant) -> Terms {
-        let left = anchor.rank.deadline.saturating_duration_since(now);
+    /// The batch around an anchor. It is made smaller for the anchor's deadline, if that does not
+    /// make the others' tokens much dearer.
+    fn plan(&mut self, anchor: Place, now: Instant) -> (Terms, Plan) {
         let limits = &self.limits;
-        Terms {
-            max_items: limits
-                .max_batch_items
-                .min(self.costs.max_items(anchor.size)),
-            max_padded: limits.max_batch_tokens.min(self.costs.padded_within(left)),
+        let pays = self.costs.max_items(anchor.size);
+        let terms = Terms {
+            max_items: limits.max_batch_items.min(pays),
+            max_padded: limits.max_batch_tokens,
             max_padding_ratio: limits.max_padding_ratio,
             run_cost: self.costs.run_cost(),
+        };
+        let plan = window::plan(&self.sizes, anchor.size, &terms);
+        let left = anchor.rank.deadline.saturating_duration_since(now);
+        let in_time = self.costs.padded_within(left);
+        if plan.shape.padded() <= in_time {
+            return (terms, plan);
+        }
+        let hurried = Terms {
+            max_padded: in_time,
+            ..terms
+        };
+        let smaller = window::plan(&self.sizes, anchor.size, &hurried);
+        let dearer = terms.cost_per_token(smaller.shape) / terms.cost_per_token(plan.shape);
+        if dearer <= MAX_DEARER {
+            (hurried, smaller)
+        } else {
+            (terms, plan)
         }
     }
 

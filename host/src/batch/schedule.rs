@@ -206,10 +206,11 @@ impl<T> Schedule<T> {
             ..
         } = submission;
         let costs = self.queue.costs();
-        let own = self.queue.ahead(tenant, *urgency, load) + load;
+        let ahead = self.queue.ahead(tenant, *urgency, load);
         // Its batch is filled with whatever else waits.
-        let batch = (self.queue.load() + load).at_most(self.batch);
-        let work = own.at_least(batch);
+        let own = self.usual(load);
+        let batch = (self.queue.load() + own).at_most(self.batch);
+        let work = (ahead + own).at_least(batch);
         let share = |time: Duration| time.div_f64(sessions as f64);
         // Sessions share the work, but not a batch.
         let time = share(costs.time_for(work)?).max(costs.time_for(batch)?);
@@ -218,6 +219,18 @@ impl<T> Schedule<T> {
             .map(|ends| ends.saturating_duration_since(*now))
             .sum();
         Some(share(busy) + time)
+    }
+
+    /// A call that fits into one batch as if its items were like those that wait. If their sizes
+    /// decided, short ones would always find room first while much is asked for, and long ones
+    /// never.
+    fn usual(&self, load: Load) -> Load {
+        let waiting = self.queue.load();
+        if waiting.items == 0 || !load.is_within(self.batch) {
+            return load;
+        }
+        let tokens = load.items * waiting.tokens / waiting.items;
+        Load { tokens, ..load }
     }
 
     fn retry_after(

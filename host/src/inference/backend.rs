@@ -1,5 +1,6 @@
 //! What the scheduler knows about a model: payloads in, outputs out.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,16 @@ impl Payload {
     }
 }
 
+/// What a [`Prepare`] made of a batch for the [`Backend`] it came from; only those two know what.
+pub type Prepared = Box<dyn Any + Send>;
+
+/// Does what a run needs the processor for, so that the device does not wait: pads, converts. It
+/// has a thread of its own, which prepares the next batch while the backend runs the last.
+pub trait Prepare: Send {
+    /// Prepares a batch. After an error the batch is run without.
+    fn prepare(&mut self, batch: &[&Payload]) -> Result<Prepared, BackendError>;
+}
+
 /// A model that can run a batch. Owned by one thread, because a run needs the session alone.
 pub trait Backend: Send {
     /// The outputs of a batch, in its order. An error concerns the batch as a whole: which item
@@ -77,6 +88,21 @@ pub trait Backend: Send {
 
     /// Gives memory of past runs back. Called after some idle time, never between busy batches.
     fn shrink(&mut self) -> Result<(), BackendError>;
+
+    /// What can prepare batches for [`Backend::run_prepared`]; `None` if a run does everything.
+    /// Asked for once, before the first run, and only where batches are prepared ahead.
+    fn preparer(&self) -> Option<Box<dyn Prepare>> {
+        None
+    }
+
+    /// The same as [`Backend::run`], on what the preparer made of this batch.
+    fn run_prepared(
+        &mut self,
+        batch: &[&Payload],
+        _prepared: Prepared,
+    ) -> Result<Vec<Output>, BackendError> {
+        self.run(batch)
+    }
 
     /// Sizes of items to measure at warm-up, in the units of [`Payload::size`]. None if the backend
     /// cannot be measured before it serves.

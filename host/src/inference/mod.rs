@@ -18,7 +18,7 @@ mod read;
 mod runtime;
 mod session;
 
-pub use backend::{Backend, BackendError, Output, Payload};
+pub use backend::{Backend, BackendError, Output, Payload, Prepare, Prepared};
 pub use config::{InferenceConfig, InferenceConfigError};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
 pub use memory::{give_back as give_memory_back, resident_bytes};

@@ -98,6 +98,7 @@ impl Model {
             costs,
             limits,
             idle_shrink_after: inference.idle_shrink_after,
+            prefetch: matches!(opened.device, Device::Cuda(_)),
             metrics: metrics.for_model(&info.name, opened.device),
         };
         let sessions = sessions.into_iter();

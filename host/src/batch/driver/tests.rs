@@ -9,15 +9,18 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::batch::{
-    BatchConfig, BatchLimits, BatchMetrics, BatchPool, Bound, BreakerConfig, CostModel, Pending,
-    PoolOptions, Submission,
+    BatchConfig, BatchLimits, BatchMetrics, BatchPool, Bound, BreakerConfig, CostModel, Inferred,
+    Pending, PoolOptions, Submission,
 };
 use crate::inference::Device;
+use crate::inference::{BackendError, Output, Payload, Prepare};
 
 /// A batch with this id fails.
 const POISON: u32 = 666;
 /// A batch with this id panics.
 const PANIC: u32 = 13;
+/// Preparing a batch with this id panics.
+const UNPREPARED: u32 = 14;
 
 /// The vector of an item is its ids.
 fn vectors(batch: &[&[u32]]) -> Vec<Output> {
@@ -52,6 +55,7 @@ fn ids<'a>(payload: &&'a Payload) -> &'a [u32] {
 /// What the backend was asked to do.
 #[derive(Debug, PartialEq)]
 enum Call {
+    Prepare(Vec<u32>),
     Run(Vec<u32>),
     Shrink,
 }
@@ -85,6 +89,32 @@ impl Backend for Scripted {
         let _ = self.calls.send(Call::Shrink);
         Ok(())
     }
+
+    fn preparer(&self) -> Option<Box<dyn Prepare>> {
+        Some(Box::new(Preparer(self.calls.clone())))
+    }
+
+    fn run_prepared(
+        &mut self,
+        batch: &[&Payload],
+        prepared: Prepared,
+    ) -> Result<Vec<Output>, BackendError> {
+        let ids: Vec<u32> = batch.iter().flat_map(ids).copied().collect();
+        let prepared = prepared.downcast::<Vec<u32>>().expect("our own");
+        assert_eq!(*prepared, ids, "it is for this batch");
+        self.run(batch)
+    }
+}
+
+struct Preparer(UnboundedSender<Call>);
+
+impl Prepare for Preparer {
+    fn prepare(&mut self, batch: &[&Payload]) -> Result<Prepared, BackendError> {
+        let ids: Vec<u32> = batch.iter().flat_map(ids).copied().collect();
+        let _ = self.0.send(Call::Prepare(ids.clone()));
+        assert!(!ids.contains(&UNPREPARED), "the script says so");
+        Ok(Box::new(ids))
+    }
 }
 
 struct Bench {
@@ -94,18 +124,23 @@ struct Bench {
 }
 
 fn bench(always_fails: bool, limits: BatchLimits, idle_shrink_after: Duration) -> Bench {
+    let options = PoolOptions {
+        costs: CostModel::new(&limits),
+        limits,
+        idle_shrink_after,
+        prefetch: false,
+        metrics: BatchMetrics::register(&mut Registry::default()).for_model("m", Device::Cpu),
+    };
+    start_bench(always_fails, options)
+}
+
+fn start_bench(always_fails: bool, options: PoolOptions) -> Bench {
     let (sender, calls) = unbounded_channel();
     let (gate, receiver) = mpsc::channel();
     let backend = Scripted {
         calls: sender,
         gate: receiver,
         always_fails,
-    };
-    let options = PoolOptions {
-        costs: CostModel::new(&limits),
-        limits,
-        idle_shrink_after,
-        metrics: BatchMetrics::register(&mut Registry::default()).for_model("m", Device::Cpu),
     };
     let pool = BatchPool::start(vec![Box::new(backend)], options).expect("a thread");
     Bench { pool, calls, gate }
@@ -141,7 +176,7 @@ impl Bench {
         let calls = std::iter::from_fn(|| self.calls.try_recv().ok());
         let runs = calls.filter_map(|call| match call {
             Call::Run(ids) => Some(ids),
-            Call::Shrink => None,
+            Call::Prepare(_) | Call::Shrink => None,
         });
         runs.collect()
     }
@@ -346,3 +381,5 @@ async fn idle_session_gives_memory_back_once() {
     outcomes(bench.submit(&[&[2]])).await;
     assert_eq!(bench.calls.recv().await, Some(Call::Run(vec![2])));
 }
+
+mod ahead;

@@ -9,18 +9,28 @@ use std::time::Duration;
 
 /// Of so many items one may be later than the slip says.
 const ONE_IN: f64 = 50.0;
-/// How far one item that is late moves the slip.
-const STEP: f64 = 0.1;
+/// How far a batch whose items are all late moves the slip.
+const STEP: f64 = 0.2;
 /// No estimate is better than by a tenth. Above four, it says nothing.
 const BOUNDS: (f64, f64) = (1.1, 4.0);
 
-/// A running quantile of waits per estimate.
+/// A running quantile of waits per estimate. It moves once for each batch, so that a large one
+/// does not swing it to and fro.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slip(f64);
+pub(super) struct Slip {
+    factor: f64,
+    /// Of the items since it moved: how many there were, and how many were above.
+    items: u32,
+    above: u32,
+}
 
 impl Default for Slip {
     fn default() -> Self {
-        Self(1.25)
+        Self {
+            factor: 1.25,
+            items: 0,
+            above: 0,
+        }
     }
 }
 
@@ -28,14 +38,23 @@ impl Slip {
     /// Counts an item that waited so long, where so long was estimated.
     pub(super) fn add(&mut self, waited: Duration, estimated: Duration) {
         let ratio = waited.as_secs_f64() / estimated.as_secs_f64().max(1e-6);
-        let is_above = if ratio > self.0 { 1.0 } else { 0.0 };
-        let step = (STEP * (is_above - 1.0 / ONE_IN)).exp();
-        self.0 = (self.0 * step).clamp(BOUNDS.0, BOUNDS.1);
+        self.items += 1;
+        self.above += u32::from(ratio > self.factor);
+    }
+
+    /// Draws the conclusion from the items of a batch.
+    pub(super) fn conclude(&mut self) {
+        if self.items > 0 {
+            let above = f64::from(self.above) / f64::from(self.items);
+            let step = (STEP * (above - 1.0 / ONE_IN)).exp();
+            self.factor = (self.factor * step).clamp(BOUNDS.0, BOUNDS.1);
+        }
+        (self.items, self.above) = (0, 0);
     }
 
     /// By how much an estimate is to be multiplied.
     pub(super) fn factor(self) -> f64 {
-        self.0
+        self.factor
     }
 }
 
@@ -51,10 +70,12 @@ mod tests {
         for item in 0..5_000u32 {
             let wait = 0.5 + 2.0 * f64::from(item * 37 % 100) / 100.0;
             slip.add(second.mul_f64(wait), second);
+            slip.conclude();
         }
         assert!((2.2..2.7).contains(&slip.factor()), "{slip:?}");
         for _ in 0..1_000 {
             slip.add(second, second);
+            slip.conclude();
         }
         assert!(slip.factor() < 1.2, "{slip:?}");
     }

@@ -429,6 +429,58 @@ fn neighbours_of_one_size_are_taken_by_turns_between_tenants() {
     assert_eq!(batch, turns);
 }
 
+/// A queue that knows what runs cost: so many milliseconds, and one for each token.
+fn queue_with_costs(run: u64) -> Queue<&'static str> {
+    let limits = free_limits();
+    let mut costs = CostModel::new(&limits);
+    for size in [10, 100] {
+        let time = Duration::from_millis(run + size as u64);
+        costs.probed(Shape::of(1, size), time);
+    }
+    Queue::new(limits, costs)
+}
+
+#[test]
+fn neighbours_that_would_be_late_are_not_run() {
+    let now = Instant::now();
+    let mut queue = queue_with_costs(0);
+    queue.push("hurried", claim(10, now, 25));
+    for _ in 0..3 {
+        let urgent = Claim {
+            urgency: 0,
+            ..claim(10, now, 1_000)
+        };
+        queue.push("urgent", urgent);
+    }
+    let taken = queue.take(now);
+    assert_eq!(taken.batch, ["urgent"; 3]);
+    assert_eq!(
+        taken.expired,
+        ["hurried"],
+        "the batch takes forty milliseconds"
+    );
+}
+
+#[test]
+fn batch_is_made_smaller_for_its_anchor_unless_that_is_dear() {
+    let check = |run, lives, batch: &[&str], expired: &[&str]| {
+        let now = Instant::now();
+        let mut queue = queue_with_costs(run);
+        for _ in 0..3 {
+            queue.push("patient", claim(10, now, 1_000));
+        }
+        queue.push("hurried", claim(10, now, lives));
+        let taken = queue.take(now);
+        assert_eq!(taken.batch, batch, "a run costs {run} ms");
+        assert_eq!(taken.expired, expired);
+    };
+    check(0, 25, &["hurried", "patient"], &[]);
+    check(0, 45, &["hurried", "patient", "patient", "patient"], &[]);
+    // Alone, its tokens would cost three times as much.
+    check(100, 115, &["patient"; 3], &["hurried"]);
+    check(100, 145, &["hurried", "patient", "patient", "patient"], &[]);
+}
+
 #[test]
 fn only_who_has_nothing_waiting_may_add_more_than_the_limits() {
     let load = |items, tokens| Load {

@@ -28,16 +28,23 @@ impl Terms {
     }
 
     /// What each real token costs, a padded token being 1.
-    fn cost_per_token(&self, shape: Shape) -> f64 {
+    pub(super) fn cost_per_token(&self, shape: Shape) -> f64 {
         (shape.padded() as f64 + self.run_cost) / shape.real as f64
     }
 }
 
-/// The sizes of the items to run with an anchor of this size, which is not among them.
-pub(super) fn neighbours(sizes: &Sizes, anchor: usize, terms: &Terms) -> Vec<usize> {
+/// A batch to be: its shape, and the sizes of the anchor's neighbours.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) shape: Shape,
+    pub(super) neighbours: Vec<usize>,
+}
+
+/// The batch around an anchor of this size.
+pub(super) fn plan(sizes: &Sizes, anchor: usize, terms: &Terms) -> Plan {
     let mut window = Shape::of(1, anchor);
     let mut chosen = Vec::new();
-    let (mut cheapest, mut least) = (0, terms.cost_per_token(window));
+    let (mut shape, mut least) = (window, terms.cost_per_token(window));
     // The anchor is one of its size.
     let alike = sizes.count(anchor).saturating_sub(1);
     let mut shorter = one_by_one([(anchor, alike)].into_iter().chain(sizes.shorter(anchor)));
@@ -55,11 +62,14 @@ pub(super) fn neighbours(sizes: &Sizes, anchor: usize, terms: &Terms) -> Vec<usi
         window = wider;
         let cost = terms.cost_per_token(window);
         if cost <= least {
-            (cheapest, least) = (chosen.len(), cost);
+            (shape, least) = (window, cost);
         }
     }
-    chosen.truncate(cheapest);
-    chosen
+    chosen.truncate(shape.items - 1);
+    Plan {
+        shape,
+        neighbours: chosen,
+    }
 }
 
 /// Where a batch grows.
