@@ -55,8 +55,9 @@ impl Bench {
             max_queue_items: usize::MAX,
             ..BatchConfig::default().limits(device)
         };
+        let costs = CostModel::new(&limits);
         Self {
-            queue: Queue::new(limits, CostModel::new(&limits)),
+            queue: Queue::new(limits, costs),
             tenants: (0..tenants)
                 .map(|tenant| tenant.to_string().into())
                 .collect(),

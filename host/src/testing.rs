@@ -190,6 +190,7 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
     let limits = BatchConfig::default().limits(Device::Cpu);
     let pool = PoolOptions {
         costs: CostModel::new(&limits),
+        prefetch: false,
         limits,
         idle_shrink_after: Duration::from_secs(60),
         metrics: metrics.for_model(&files.manifest.name, Device::Cpu),

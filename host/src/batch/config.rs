@@ -6,7 +6,12 @@ use brink_protocol::limits::MAX_INPUTS;
 
 use super::breaker::BreakerConfig;
 use super::queue::Load;
-use crate::inference::{BatchSettings, Device};
+use super::shape::Shape;
+use crate::inference::Device;
+
+mod overrides;
+
+pub use overrides::{BatchOverrides, Buckets};
 
 /// Above this, waiting costs more than batching can win back on any model served here.
 const MAX_QUEUE_DELAY: Duration = Duration::from_millis(500);
@@ -42,6 +47,10 @@ pub struct BatchConfig {
     /// When a model that only fails is left alone. Default: three failed batches in a row, five
     /// seconds.
     pub breaker: BreakerConfig,
+    /// Sizes that runs are filled up to, see [`Buckets`]. Default: none. A model sets them.
+    pub shape_buckets: Vec<usize>,
+    /// Items of each run, if there are buckets. Default: 1.
+    pub bucket_items: usize,
 }
 
 impl Default for BatchConfig {
@@ -59,6 +68,8 @@ impl Default for BatchConfig {
                 failures: 3,
                 open_for: Duration::from_secs(5),
             },
+            shape_buckets: Vec::new(),
+            bucket_items: 1,
         }
     }
 }
@@ -94,10 +105,16 @@ pub enum BatchConfigError {
         "batch.max_tenant_share ({0}) of batch.max_queue_items ({1}) is below {MAX_INPUTS}, the inputs of one call"
     )]
     TenantItems(f64, usize),
+    /// No order, or a run of nothing.
+    #[error("batch.shape_buckets is {0:?}; sizes above 0 in rising order are needed")]
+    Buckets(Vec<usize>),
+    /// Nothing could ever run.
+    #[error("batch.bucket_items is 0; at least 1 is needed")]
+    BucketItems,
 }
 
 /// [`BatchConfig`] on one device: nothing left to default.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BatchLimits {
     /// Most items of a batch.
     pub max_batch_items: usize,
@@ -119,9 +136,26 @@ pub struct BatchLimits {
     pub max_tenant_share: f64,
     /// When a model that only fails is left alone.
     pub breaker: BreakerConfig,
+    /// The shapes of runs, if they are fixed.
+    pub buckets: Option<Buckets>,
 }
 
 impl BatchLimits {
+    /// The size in which an item of this size runs, if it is alone.
+    pub fn size(&self, size: usize) -> usize {
+        let buckets = self.buckets.as_ref();
+        buckets.map_or(size, |buckets| buckets.size(size))
+    }
+
+    /// A batch as it runs: rows without an item are computed too where shapes are fixed.
+    pub fn run(&self, batch: Shape) -> Shape {
+        let items = self
+            .buckets
+            .as_ref()
+            .map_or(batch.items, |buckets| buckets.items);
+        Shape { items, ..batch }
+    }
+
     /// The most that may wait.
     pub fn max_queue(&self) -> Load {
         Load {
@@ -133,27 +167,6 @@ impl BatchLimits {
 }
 
 impl BatchConfig {
-    /// The settings for a model that asks for some of its own.
-    pub fn for_model(&self, model: &BatchSettings) -> Self {
-        let mut config = Self {
-            max_batch_items: model.max_items.or(self.max_batch_items),
-            max_batch_tokens: model.max_tokens.or(self.max_batch_tokens),
-            max_padding_ratio: model.max_padding_ratio.or(self.max_padding_ratio),
-            max_queue_delay: model.max_queue_delay.unwrap_or(self.max_queue_delay),
-            // Never so few that a call could not be taken.
-            max_queue_items: model
-                .max_queue_items
-                .map_or(self.max_queue_items, |items| items.max(2 * MAX_INPUTS)),
-            ..self.clone()
-        };
-        if !model.shape_buckets.is_empty() {
-            // Only items of one length share a run: another item's length must not choose the shape.
-            config.max_padding_ratio = Some(1.0);
-            config.max_batch_items = Some(model.bucket_items.unwrap_or(1));
-        }
-        config
-    }
-
     /// The limits on a device.
     pub fn limits(&self, device: Device) -> BatchLimits {
         let (items, tokens, ratio, run_cost) = match device {
@@ -161,7 +174,7 @@ impl BatchConfig {
             // As much as the largest run: batches are as large as the limits allow.
             Device::Cuda(_) => (256, 16_384, 2.0, 16_384),
         };
-        BatchLimits {
+        let limits = BatchLimits {
             max_batch_items: self.max_batch_items.unwrap_or(items),
             max_batch_tokens: self.max_batch_tokens.unwrap_or(tokens),
             max_padding_ratio: self.max_padding_ratio.unwrap_or(ratio),
@@ -172,6 +185,22 @@ impl BatchConfig {
             max_queue_bytes: self.max_queue_bytes,
             max_tenant_share: self.max_tenant_share,
             breaker: self.breaker,
+            buckets: None,
+        };
+        let Some(largest) = self.shape_buckets.last() else {
+            return limits;
+        };
+        // The shapes are given, so nothing is left to be weighed. Sizes are those of buckets, and
+        // no padding between them leaves one bucket to a batch.
+        BatchLimits {
+            max_batch_items: self.bucket_items,
+            max_batch_tokens: self.bucket_items * largest,
+            max_padding_ratio: 1.0,
+            buckets: Some(Buckets {
+                sizes: self.shape_buckets.as_slice().into(),
+                items: self.bucket_items,
+            }),
+            ..limits
         }
     }
 
@@ -218,10 +247,19 @@ impl BatchConfig {
                 !self.tenant_has_room_for_a_call(),
                 BatchConfigError::TenantItems(share, self.max_queue_items),
             ),
+            (
+                !are_buckets(&self.shape_buckets),
+                BatchConfigError::Buckets(self.shape_buckets.clone()),
+            ),
+            (self.bucket_items == 0, BatchConfigError::BucketItems),
         ];
         let wrong = checks.into_iter().filter(|(wrong, _)| *wrong);
         wrong.map(|(_, error)| error).collect()
     }
+}
+
+fn are_buckets(sizes: &[usize]) -> bool {
+    sizes.first() != Some(&0) && sizes.is_sorted_by(|one, next| one < next)
 }
 
 #[cfg(test)]
@@ -240,7 +278,7 @@ mod tests {
             max_queue_tokens: 0,
             max_queue_bytes: 0,
             max_tenant_share: 1.5,
-            breaker: BatchConfig::default().breaker,
+            ..BatchConfig::default()
         };
         let messages: Vec<_> = wrong.validate().iter().map(ToString::to_string).collect();
         assert_eq!(

@@ -118,7 +118,7 @@ fn spawn(name: &str, serve: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 fn shape(jobs: &[Job]) -> Shape {
-    jobs.iter().map(|job| job.payload.size()).collect()
+    jobs.iter().map(|job| job.size).collect()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

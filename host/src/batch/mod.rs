@@ -20,7 +20,7 @@ mod schedule;
 mod shape;
 
 pub use breaker::BreakerConfig;
-pub use config::{BatchConfig, BatchConfigError, BatchLimits};
+pub use config::{BatchConfig, BatchConfigError, BatchLimits, BatchOverrides, Buckets};
 pub use cost::{CostModel, fit};
 pub use metrics::{BatchMetrics, ModelMetrics};
 pub use pool::{BatchError, BatchPool, Inferred, Pending, PoolOptions, Submission};

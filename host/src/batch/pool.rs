@@ -137,6 +137,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) payload: Payload,
+    /// What it costs: the payload's size, or that of its bucket.
+    pub(super) size: usize,
     pub(super) arrived: Instant,
     pub(super) reply: oneshot::Sender<Result<Inferred, BatchError>>,
 }
@@ -177,7 +179,8 @@ impl BatchPool {
             return Err(BatchError::Draining);
         }
         let sessions = *self.shared.alive.borrow();
-        let admitted = state.schedule.admit(&submission, load(&items), sessions);
+        let load = load(&items, state.schedule.queue.limits());
+        let admitted = state.schedule.admit(&submission, load, sessions);
         let admitted = admitted.map_err(|refused| self.refuse(refused))?;
         let pending = items
             .into_iter()
@@ -199,7 +202,7 @@ impl BatchPool {
         let claim = Claim {
             tenant: &submission.tenant,
             urgency: submission.urgency,
-            size: payload.size(),
+            size: state.schedule.queue.limits().size(payload.size()),
             bytes: payload.bytes(),
             arrived: submission.now,
             deadline: submission.deadline,
@@ -207,6 +210,7 @@ impl BatchPool {
             expected: None,
         };
         let job = Job {
+            size: claim.size,
             payload,
             arrived: submission.now,
             reply,
@@ -269,10 +273,11 @@ impl Drop for BatchPool {
     }
 }
 
-fn load(items: &[Payload]) -> Load {
+fn load(items: &[Payload], limits: &BatchLimits) -> Load {
+    let sizes = items.iter().map(|payload| limits.size(payload.size()));
     Load {
         items: items.len(),
-        tokens: items.iter().map(Payload::size).sum(),
+        tokens: sizes.sum(),
         bytes: items.iter().map(Payload::bytes).sum(),
     }
 }

@@ -139,13 +139,13 @@ impl<T> Queue<T> {
     /// An empty queue.
     pub fn new(limits: BatchLimits, costs: CostModel) -> Self {
         Self {
+            tenants: Tenants::new(limits.max_batch_tokens),
             limits,
             costs,
             next_ticket: 0,
             load: Load::default(),
             entries: BTreeMap::new(),
             by_start: BTreeSet::new(),
-            tenants: Tenants::new(limits.max_batch_tokens),
             sizes: Sizes::default(),
             slip: Slip::default(),
         }
@@ -161,14 +161,24 @@ impl<T> Queue<T> {
         self.load
     }
 
+    /// What batches may be and what may wait.
+    pub fn limits(&self) -> &BatchLimits {
+        &self.limits
+    }
+
     /// What runs cost.
     pub fn costs(&self) -> &CostModel {
         &self.costs
     }
 
-    /// A run of this shape ended now.
+    /// How long a batch will run. `None` while nothing was measured.
+    pub fn time(&self, batch: Shape) -> Option<Duration> {
+        self.costs.time(self.limits.run(batch).padded())
+    }
+
+    /// The run of a batch of this shape ended now.
     pub fn ran(&mut self, shape: Shape, took: Duration, now: Instant) {
-        self.costs.ran(shape, took, now);
+        self.costs.ran(self.limits.run(shape), took, now);
     }
 
     /// By how much waits are longer than estimated: so much shorter must an estimate be than the
@@ -327,8 +337,7 @@ impl<T> Queue<T> {
         while let Some(anchor) = self.tenants.next() {
             let place = self.entries[&anchor.ticket].place;
             let (terms, plan) = self.plan(place, now);
-            let time = self.costs.time(plan.shape.padded());
-            let ends = now + time.unwrap_or_default();
+            let ends = now + self.time(plan.shape).unwrap_or_default();
             if anchor.deadline < ends && !plan.neighbours.is_empty() {
                 let late = self.leave(anchor.ticket, 0);
                 taken
@@ -377,7 +386,11 @@ impl<T> Queue<T> {
     /// make the others' tokens much dearer.
     fn plan(&mut self, anchor: Place, now: Instant) -> (Terms, Plan) {
         let limits = &self.limits;
-        let pays = self.costs.max_items(anchor.size);
+        // Where shapes are fixed, fewer items cost as much.
+        let pays = match limits.buckets {
+            Some(_) => limits.max_batch_items,
+            None => self.costs.max_items(anchor.size),
+        };
         let terms = Terms {
             max_items: limits.max_batch_items.min(pays),
             max_padded: limits.max_batch_tokens,

@@ -132,7 +132,7 @@ impl<T> Schedule<T> {
     /// Adds an item of a call that was admitted.
     pub(super) fn push(&mut self, item: T, claim: Claim<'_>, admitted: Admitted) -> Ticket {
         let is_estimated = admitted.expected.is_some();
-        let run = self.queue.costs().time(claim.size);
+        let run = self.queue.time(Shape::of(1, claim.size));
         let run = run.filter(|_| is_estimated).unwrap_or_default();
         let claim = Claim {
             start_by: claim.deadline.checked_sub(run).unwrap_or(claim.deadline),
@@ -166,7 +166,7 @@ impl<T> Schedule<T> {
     /// A batch begins to run. Returns when it will end.
     pub(super) fn began(&mut self, shape: Shape, now: Instant) -> Instant {
         self.breaker.began();
-        let time = self.queue.costs().time(shape.padded());
+        let time = self.queue.time(shape);
         let ends = now + time.unwrap_or_default();
         self.running.push(ends);
         ends

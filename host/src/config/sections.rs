@@ -206,6 +206,9 @@ pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
             failures: section.integer("breaker_failures", default.breaker.failures, 1..=1000),
             open_for: section.duration("breaker_open_ms", default.breaker.open_for, 10..=60_000),
         },
+        // Models say these themselves.
+        shape_buckets: default.shape_buckets,
+        bucket_items: default.bucket_items,
     };
     if !config.tenant_has_room_for_a_call() {
         let (share, items) = (config.max_tenant_share, config.max_queue_items);

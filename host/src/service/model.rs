@@ -4,11 +4,14 @@ use std::io;
 use std::path::Path;
 
 use brink_protocol::ModelInfo;
+use brink_protocol::limits::MAX_INPUTS;
 
-use crate::batch::{BatchConfig, BatchMetrics, BatchPool, CostModel, PoolOptions, fit};
+use crate::batch::{
+    BatchConfig, BatchMetrics, BatchOverrides, BatchPool, CostModel, PoolOptions, fit,
+};
 use crate::inference::{
-    Backend, BackendError, Device, InferenceConfig, Interface, ModelError, ModelFiles, Reader,
-    Runtime, SessionError, TokenizerError, model_kind, open_sessions,
+    Backend, BackendError, BatchSettings, Device, InferenceConfig, Interface, ModelError,
+    ModelFiles, Reader, Runtime, SessionError, TokenizerError, model_kind, open_sessions,
 };
 
 /// A model's tokenizer and sessions.
@@ -87,7 +90,7 @@ impl Model {
             "a model is ready"
         );
         let limits = batch
-            .for_model(&files.manifest.batching)
+            .overridden(&own_batching(&files.manifest.batching))
             .limits(opened.device);
         let mut sessions = opened.sessions;
         let costs = match sessions.first_mut() {
@@ -109,6 +112,21 @@ impl Model {
             device: opened.device,
             pool: BatchPool::start(backends.collect(), options).map_err(OpenError::Thread)?,
         })
+    }
+}
+
+/// What a model says about its batches. A queue that holds fewer than two calls would refuse the second.
+fn own_batching(own: &BatchSettings) -> BatchOverrides {
+    let buckets = &own.shape_buckets;
+    BatchOverrides {
+        max_batch_items: own.max_items,
+        max_batch_tokens: own.max_tokens,
+        max_padding_ratio: own.max_padding_ratio,
+        max_queue_delay: own.max_queue_delay,
+        max_queue_items: own.max_queue_items.map(|items| items.max(2 * MAX_INPUTS)),
+        max_queue_tokens: None,
+        shape_buckets: (!buckets.is_empty()).then(|| buckets.clone()),
+        bucket_items: own.bucket_items,
     }
 }
 

@@ -36,8 +36,13 @@ pub fn fit(backend: &mut dyn Backend, limits: &BatchLimits) -> Result<CostModel,
     Ok(model)
 }
 
-/// The probes, the cheapest first: each size alone and in batches of each power of two.
+/// The probes, the cheapest first: each size alone and in batches of each power of two, or the
+/// shapes of runs if those are fixed.
 fn shapes(sizes: &[usize], limits: &BatchLimits) -> Vec<Shape> {
+    if let Some(buckets) = &limits.buckets {
+        let sizes = buckets.sizes.iter();
+        return sizes.map(|size| Shape::of(buckets.items, *size)).collect();
+    }
     let powers = (0..usize::BITS).map(|power| 1usize << power);
     let numbers: Vec<usize> = powers
         .take_while(|items| *items <= limits.max_batch_items)

@@ -9,8 +9,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::batch::{
-    BatchConfig, BatchLimits, BatchMetrics, BatchPool, Bound, BreakerConfig, CostModel, Inferred,
-    Pending, PoolOptions, Submission,
+    BatchConfig, BatchLimits, BatchMetrics, BatchOverrides, BatchPool, Bound, BreakerConfig,
+    CostModel, Inferred, Pending, PoolOptions, Submission,
 };
 use crate::inference::Device;
 use crate::inference::{BackendError, Output, Payload, Prepare};
@@ -298,6 +298,30 @@ async fn abandoned_items_are_not_run() {
     assert!(blocked.outcome().await.is_ok());
     assert!(outcomes(wanted).await[0].is_ok());
     assert_eq!(bench.runs(), [[3]]);
+}
+
+#[tokio::test]
+async fn batches_of_fixed_shapes_hold_items_of_one_bucket() {
+    let own = BatchOverrides {
+        shape_buckets: Some(vec![4, 16]),
+        bucket_items: Some(2),
+        ..BatchOverrides::default()
+    };
+    let config = BatchConfig::default().overridden(&own);
+    let limits = config.limits(Device::Cpu);
+    let mut bench = bench(false, limits, Duration::from_secs(60));
+    let _blocked = bench.block().await;
+    let waiting = bench.submit(&[&[1], &[2; 4], &[3; 5], &[4; 3], &[5; 20]]);
+    bench.gate = mpsc::channel().0;
+    let sizes: Vec<u32> = outcomes(waiting)
+        .await
+        .into_iter()
+        .map(|outcome| outcome.expect("a result").size)
+        .collect();
+    assert_eq!(sizes, [1, 4, 5, 3, 20], "what was read, not the bucket");
+    let mut runs = bench.runs();
+    runs.iter_mut().for_each(Vec::dedup);
+    assert_eq!(runs, [vec![1, 2], vec![3], vec![4], vec![5]]);
 }
 
 #[tokio::test]

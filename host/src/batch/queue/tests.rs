@@ -68,6 +68,7 @@ prop_compose! {
             max_queue_bytes: 15_000,
             max_tenant_share: share,
             breaker: BatchConfig::default().breaker,
+            buckets: None,
         }
     }
 }
@@ -104,8 +105,8 @@ const BYTES: usize = 4;
 impl Model {
     fn new(limits: BatchLimits, now: Instant) -> Self {
         Self {
+            queue: new_queue(limits.clone()),
             limits,
-            queue: new_queue(limits),
             tenants: ["a", "b", "c", "new"].map(Arc::from).into(),
             tickets: Vec::new(),
             waiting: Vec::new(),
@@ -281,7 +282,7 @@ proptest! {
         model.queue.stop_waiting();
         let others = (0..3).filter(|tenant| model.load(|item| item.tenant == *tenant).items == 1).count();
         let number = model.tickets.len();
-        let before = model.queue.limits;
+        let before = model.queue.limits.clone();
         model.queue.limits.max_queue_items = usize::MAX;
         model.queue.limits.max_queue_tokens = usize::MAX;
         model.queue.limits.max_queue_bytes = usize::MAX;
@@ -300,7 +301,7 @@ proptest! {
         urgencies in (0u8..8, 0u8..8),
     ) {
         let limits = BatchLimits { max_queue_items: 1_000, max_queue_tokens: 1_000_000, max_tenant_share: 1.0, ..free_limits() };
-        let mut model = Model::new(limits, Instant::now());
+        let mut model = Model::new(limits.clone(), Instant::now());
         for (left, right) in sizes {
             for (tenant, tokens, urgency) in [(0, left, urgencies.0), (1, right, urgencies.1)] {
                 model.push(Draft { tenant, urgency, tokens, lives: 1_000 });
@@ -320,7 +321,8 @@ proptest! {
 }
 
 fn new_queue<T>(limits: BatchLimits) -> Queue<T> {
-    Queue::new(limits, CostModel::new(&limits))
+    let costs = CostModel::new(&limits);
+    Queue::new(limits, costs)
 }
 
 fn free_limits() -> BatchLimits {
@@ -335,6 +337,7 @@ fn free_limits() -> BatchLimits {
         max_queue_bytes: 40_000,
         max_tenant_share: 1.0,
         breaker: BatchConfig::default().breaker,
+        buckets: None,
     }
 }
 

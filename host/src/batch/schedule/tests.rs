@@ -76,10 +76,10 @@ fn probed(limits: &BatchLimits, device: fn(Shape) -> f64) -> CostModel {
 }
 
 impl World {
-    fn new(limits: BatchLimits, device: fn(Shape) -> f64) -> Self {
+    fn new(limits: &BatchLimits, device: fn(Shape) -> f64) -> Self {
         let now = Instant::now();
         Self {
-            schedule: Schedule::new(limits, probed(&limits, device)),
+            schedule: Schedule::new(limits.clone(), probed(limits, device)),
             device,
             start: now,
             now,
@@ -266,7 +266,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 /// Items a second that the device can compute, from a queue that is never empty.
-fn capacity(limits: BatchLimits, device: fn(Shape) -> f64) -> (f64, f64) {
+fn capacity(limits: &BatchLimits, device: fn(Shape) -> f64) -> (f64, f64) {
     let mut world = World::new(limits, device);
     for _ in 0..limits.max_queue_items / 2 {
         world.send("a", Duration::ZERO, seconds(100_000));
@@ -291,7 +291,7 @@ fn accelerator(shape: Shape) -> f64 {
 
 #[test]
 fn threefold_overload_answers_what_the_device_can_and_refuses_the_rest_at_once() {
-    let check = |limits: BatchLimits, device, patience, span| {
+    let check = |limits: &BatchLimits, device, patience, span| {
         let (items, tokens) = capacity(limits, device);
         let mut world = World::new(limits, device);
         world.stream("a", 3.0 * items, 0..span, patience);
@@ -317,16 +317,16 @@ fn threefold_overload_answers_what_the_device_can_and_refuses_the_rest_at_once()
         assert!(in_vain < 0.03, "{in_vain} waited in vain with {patience:?}");
         assert!(world.most_waiting <= limits.max_queue_items);
     };
-    check(limits(), encoder, Duration::from_millis(500), 20);
-    check(limits(), encoder, seconds(2), 20);
-    check(limits(), encoder, seconds(10), 20);
+    check(&limits(), encoder, Duration::from_millis(500), 20);
+    check(&limits(), encoder, seconds(2), 20);
+    check(&limits(), encoder, seconds(10), 20);
     let limits = BatchConfig::default().limits(Device::Cuda(0));
-    check(limits, accelerator, seconds(1), 3);
+    check(&limits, accelerator, seconds(1), 3);
 }
 
 #[test]
 fn first_request_after_the_storm_is_fast() {
-    let mut world = World::new(limits(), encoder);
+    let mut world = World::new(&limits(), encoder);
     world.stream("a", 1_000.0, 0..5, seconds(1));
     world.send("b", seconds(6), seconds(1));
     world.run(false);
@@ -339,7 +339,7 @@ fn first_request_after_the_storm_is_fast() {
 
 #[test]
 fn flood_of_one_tenant_does_not_delay_others_by_more_than_what_runs() {
-    let mut world = World::new(limits(), encoder);
+    let mut world = World::new(&limits(), encoder);
     for _ in 0..4_000 {
         world.send("flood", Duration::ZERO, seconds(100_000));
     }
@@ -362,8 +362,8 @@ fn flood_of_one_tenant_does_not_delay_others_by_more_than_what_runs() {
 
 #[test]
 fn those_who_come_back_when_told_are_let_in() {
-    let (capacity, _) = capacity(limits(), encoder);
-    let mut world = World::new(limits(), encoder);
+    let (capacity, _) = capacity(&limits(), encoder);
+    let mut world = World::new(&limits(), encoder);
     // The work of thirty seconds within one.
     world.stream("a", 30.0 * capacity, 0..1, seconds(2));
     world.run(true);
@@ -381,7 +381,7 @@ fn those_who_come_back_when_told_are_let_in() {
 
 #[test]
 fn slow_times_are_not_held_against_those_who_come_later() {
-    let mut world = World::new(limits(), |shape| 20.0 * encoder(shape));
+    let mut world = World::new(&limits(), |shape| 20.0 * encoder(shape));
     world.stream("a", 100.0, 0..10, seconds(2));
     world.run(false);
     world.fates.clear();
@@ -413,14 +413,14 @@ fn batches_that_do_not_pay_are_no_longer_formed() {
         let shape = Shape::of(items, size);
         costs.probed(shape, Duration::from_secs_f64(device(shape)));
     }
-    let mut world = World::new(limits, device);
-    world.schedule = Schedule::new(limits, costs);
+    let mut world = World::new(&limits, device);
+    world.schedule = Schedule::new(limits.clone(), costs);
     for _ in 0..4_000 {
         world.send("a", Duration::ZERO, seconds(100_000));
     }
     world.run(false);
     let (_, fastest) = capacity(
-        BatchLimits {
+        &BatchLimits {
             max_batch_items: 2,
             ..limits
         },
@@ -433,7 +433,7 @@ fn batches_that_do_not_pay_are_no_longer_formed() {
 
 #[test]
 fn call_that_would_be_late_is_refused_unless_the_model_is_idle() {
-    let mut world = World::new(limits(), encoder);
+    let mut world = World::new(&limits(), encoder);
     for _ in 0..200 {
         world.send("a", Duration::ZERO, seconds(100));
     }
