@@ -22,6 +22,7 @@ pub mod policy;
 pub mod results;
 pub mod server;
 pub mod service;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod warm_up;

@@ -16,6 +16,7 @@ use crate::inference::InferenceConfig;
 use crate::results::ResultsConfig;
 use crate::server::ServerConfig;
 use crate::service::{RepositoryConfig, ServiceConfig};
+use crate::telemetry::TelemetryConfig;
 
 pub use reader::{Mistake, Reader, Setting};
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub models: RepositoryConfig,
     /// `[log]`: what is written about requests.
     pub log: LogConfig,
+    /// `[telemetry]`: traces.
+    pub telemetry: TelemetryConfig,
 }
 
 /// What the log looks like.
@@ -140,6 +143,7 @@ impl Settings {
             service: sections::service(&mut reader),
             models: sections::models(&mut reader),
             log: sections::log(&mut reader),
+            telemetry: sections::telemetry(&mut reader),
         };
         let (known, mistakes) = reader.finish();
         (settings, known, mistakes)

@@ -14,6 +14,7 @@ use crate::inference::{DeviceChoice, InferenceConfig};
 use crate::results::ResultsConfig;
 use crate::server::{ConnectionLimits, ServerConfig};
 use crate::service::{RepositoryConfig, ServiceConfig, Versions};
+use crate::telemetry::{Endpoint, TelemetryConfig, Trust};
 
 /// Longest time that any setting may name, in milliseconds: a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -278,4 +279,56 @@ pub(super) fn log(reader: &mut Reader) -> LogConfig {
             ],
         ),
     }
+}
+
+pub(super) fn telemetry(reader: &mut Reader) -> TelemetryConfig {
+    let default = TelemetryConfig::default();
+    let mut section = reader.section("telemetry");
+    let text = |text: &str| Value::String(text.to_owned());
+    let (gateway_trust, inference_trust) = trust(&mut section);
+    TelemetryConfig {
+        endpoint: section.parsed(
+            "otlp_endpoint",
+            None,
+            text(""),
+            |url| match url {
+                "" => Some(None),
+                url => Endpoint::parse(url).map(Some),
+            },
+            "an URL without query and password, such as \"http://127.0.0.1:4318\", or \"\"",
+        ),
+        sample_ratio: section.number("sample_ratio", default.sample_ratio, 0.0..=1.0),
+        gateway_trust,
+        inference_trust,
+        service_name: section.parsed(
+            "service_name",
+            default.service_name.clone(),
+            text(&default.service_name),
+            |name| (1..=128).contains(&name.len()).then(|| name.to_owned()),
+            "a name of 1 to 128 bytes",
+        ),
+        max_queue_spans: section.integer(
+            "max_queue_spans",
+            default.max_queue_spans,
+            16..=1_000_000,
+        ),
+        export_timeout: section.duration("export_timeout_ms", default.export_timeout, 10..=600_000),
+        export_interval: section.duration(
+            "export_interval_ms",
+            default.export_interval,
+            1..=60_000,
+        ),
+    }
+}
+
+/// Whether the gateway's clients, and those of the inference listener, are trusted.
+fn trust(section: &mut Section<'_>) -> (Trust, Trust) {
+    let words = [
+        ("never", (Trust::Nobody, Trust::Nobody)),
+        ("inference", (Trust::Nobody, Trust::Parent)),
+        ("always", (Trust::Parent, Trust::Parent)),
+    ];
+    let default = TelemetryConfig::default();
+    let default = (default.gateway_trust, default.inference_trust);
+    section.choice("trust_parent", default, &words)
 }
