@@ -13,18 +13,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::batch::BatchMetrics;
 use crate::config::Settings;
 use crate::guest::keyvalue::{KeyValue, MemoryStore, Stores};
 use crate::guest::{GuestHost, GuestParts, LocalUpstream, Manifest, Overrides};
 use crate::inference::Runtime;
 use crate::policy::{Document, Follower};
-use crate::results::CacheItems;
 use crate::server::{
-    Admin, Answer, GuestMetrics, Guests, HttpMetrics, Limited, Observed, Purpose, Routes, bind,
-    serve,
+    Admin, Answer, GuestMetrics, Guests, Limited, Observed, Observer, Purpose, Routes,
+    ServerConfig, Tracing, bind, serve,
 };
-use crate::service::{FolderLoader, InferService, Repository, RepositoryMetrics};
+use crate::service::{FolderLoader, InferService, Repository};
+use crate::telemetry::Telemetry;
+
+mod metrics;
+
+use metrics::Metrics;
 
 /// Where the files are that a host needs.
 #[derive(Clone, Debug)]
@@ -57,6 +60,7 @@ pub struct Running {
     pub admin_address: SocketAddr,
     settings: Settings,
     service: InferService,
+    telemetry: Telemetry,
     guests: Option<(GuestHost, EdgeSource)>,
     drain: CancellationToken,
     main: JoinHandle<usize>,
@@ -69,33 +73,11 @@ pub struct Running {
 /// Listeners are bound first, so that an address in use is told before models are loaded.
 pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Result<Running> {
     let server = settings.server;
-    let (address, purpose) = match edge {
-        Some(_) => (
-            server.listen,
-            Purpose {
-                what: "the gateway",
-                setting: "--listen (server.listen)",
-            },
-        ),
-        None => (
-            server.inference_listen,
-            Purpose {
-                what: "the inference host",
-                setting: "--listen (server.inference_listen)",
-            },
-        ),
-    };
-    let listener = bind(address, purpose).await?;
-    let admin_purpose = Purpose {
-        what: "the admin pages",
-        setting: "--admin-listen (server.admin_listen)",
-    };
-    let admin_listener = bind(server.admin_listen, admin_purpose).await?;
-
+    let (listener, admin_listener) = bind_both(server, edge.is_some()).await?;
     let mut registry = Registry::default();
-    let items = CacheItems::register(&mut registry);
-    let http = HttpMetrics::register(&mut registry, items.clone());
-    let service = open_service(&settings, files, &mut registry, items).await?;
+    let metrics = Metrics::register(&mut registry);
+    let telemetry = Telemetry::start(&settings.telemetry, metrics.traces.clone())?;
+    let service = open_service(&settings, files, &metrics).await?;
     let drain = CancellationToken::new();
     tokio::spawn(service.repository().clone().keep_house(drain.clone()));
     let guests = match edge {
@@ -108,15 +90,29 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
     let admin_drain = CancellationToken::new();
     let pages = Admin::new(registry, service.clone(), drain.clone()).router();
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let observer = |trust| Observer {
+        metrics: metrics.http.clone(),
+        tracing: Tracing {
+            telemetry: telemetry.clone(),
+            trust,
+        },
+    };
     let main = match &guests {
-        Some((guests, _)) => listen(listener, &settings, http, Guests(guests.clone()), &drain),
-        None => listen(
-            listener,
-            &settings,
-            http,
-            Routes(api::router(service.clone())),
-            &drain,
-        ),
+        Some((guests, _)) => {
+            let observed = observer(settings.telemetry.gateway_trust);
+            listen(
+                listener,
+                &settings,
+                observed,
+                Guests(guests.clone()),
+                &drain,
+            )
+        }
+        None => {
+            let observed = observer(settings.telemetry.inference_trust);
+            let routes = Routes(api::router(service.clone()));
+            listen(listener, &settings, observed, routes, &drain)
+        }
     };
     let admin = tokio::spawn(serve(
         admin_listener,
@@ -130,6 +126,7 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
         admin_address,
         settings,
         service,
+        telemetry,
         guests,
         drain,
         main,
@@ -138,15 +135,38 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
     })
 }
 
+/// The listeners of clients and of the admin pages.
+async fn bind_both(server: ServerConfig, has_edge: bool) -> Result<(TcpListener, TcpListener)> {
+    let (address, purpose) = if has_edge {
+        let purpose = Purpose {
+            what: "the gateway",
+            setting: "--listen (server.listen)",
+        };
+        (server.listen, purpose)
+    } else {
+        let purpose = Purpose {
+            what: "the inference host",
+            setting: "--listen (server.inference_listen)",
+        };
+        (server.inference_listen, purpose)
+    };
+    let admin = Purpose {
+        what: "the admin pages",
+        setting: "--admin-listen (server.admin_listen)",
+    };
+    let listener = bind(address, purpose).await?;
+    Ok((listener, bind(server.admin_listen, admin).await?))
+}
+
 fn listen(
     listener: TcpListener,
     settings: &Settings,
-    metrics: HttpMetrics,
+    observer: Observer,
     answer: impl Answer,
     drain: &CancellationToken,
 ) -> JoinHandle<usize> {
     let limited = Limited::new(answer, settings.server.max_in_flight);
-    let observed = Observed::new(limited, metrics);
+    let observed = Observed::new(limited, observer);
     tokio::spawn(serve(
         listener,
         settings.server.connections,
@@ -171,6 +191,11 @@ impl Running {
         Ok(())
     }
 
+    /// Returns when every span that has ended was sent to the collector or dropped; at once where traces are off.
+    pub async fn flush_traces(&self) {
+        self.telemetry.flush().await;
+    }
+
     /// Stops accepting, lets everything that was accepted end, and returns how many connections
     /// were cut off at `server.drain_timeout_ms`.
     pub async fn shut_down(self) -> Result<usize> {
@@ -181,6 +206,7 @@ impl Running {
             guests.quiesce(deadline).await;
         }
         self.service.shutdown(deadline).await;
+        self.telemetry.shut_down(deadline).await;
         // Last, so that an operator can watch the drain.
         self.admin_drain.cancel();
         self.admin
@@ -193,8 +219,7 @@ impl Running {
 async fn open_service(
     settings: &Settings,
     files: &Files,
-    registry: &mut Registry,
-    items: CacheItems,
+    metrics: &Metrics,
 ) -> Result<InferService> {
     let library = files.onnxruntime.clone();
     let runtime = tokio::task::spawn_blocking(move || Runtime::load(&library)).await??;
@@ -203,10 +228,10 @@ async fn open_service(
         runtime,
         inference: settings.inference.clone(),
         batch: settings.batch.clone(),
-        metrics: BatchMetrics::register(registry),
+        metrics: metrics.batch.clone(),
     };
-    let metrics = RepositoryMetrics::register(registry);
-    let repository = Repository::start(Box::new(loader), settings.models.clone(), metrics);
+    let watched = metrics.repository.clone();
+    let repository = Repository::start(Box::new(loader), settings.models.clone(), watched);
     let repository = repository
         .await
         .with_context(|| format!("the models in {}", files.models.display()))?;
@@ -214,7 +239,7 @@ async fn open_service(
         repository,
         settings.results.clone(),
         settings.service.clone(),
-        items,
+        metrics.items.clone(),
     ))
 }
 

@@ -27,6 +27,7 @@ use crate::inference::Device;
 use crate::results::collapse::{Collapse, CollapseLimits};
 use crate::results::store::ResultStore;
 use crate::results::{CacheItems, ResultsConfig};
+use crate::telemetry::Trace;
 
 mod active;
 mod call;
@@ -172,6 +173,11 @@ impl InferService {
     /// The results of a call's inputs, all or a fault. Results of other inputs of a call that
     /// fails are kept all the same.
     pub async fn infer(&self, request: InferRequest) -> InferReply {
+        self.infer_under(request, None).await
+    }
+
+    /// [`infer`](Self::infer), whose work in queue and model belongs to a trace.
+    pub async fn infer_under(&self, request: InferRequest, trace: Option<Trace>) -> InferReply {
         let arrived = Instant::now();
         let _active = self.0.calls.enter().ok_or_else(draining)?;
         request.validate()?;
@@ -183,7 +189,9 @@ impl InferService {
         let share = request.share.as_ref();
         let admitted = share.map(|share| self.0.shares.admit(share)).transpose()?;
         let taken = admitted.as_ref().map(Admitted::taken);
-        let call = Call::new(Arc::clone(&self.0), model, request, arrived).charged_to(taken);
+        let call = Call::new(Arc::clone(&self.0), model, request, arrived)
+            .charged_to(taken)
+            .traced_in(trace);
         let mut answer = Arc::new(call).answer().await?;
         answer.model_time = admitted.as_ref().and_then(Admitted::model_time);
         Ok(answer)

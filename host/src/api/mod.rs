@@ -6,18 +6,19 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use brink_protocol::{
-    CATALOG_PATH, Fault, FaultCode, INFER_PATH, InferReply, MEDIA_TYPE, TOKENIZE_PATH,
-    TokenizeReply, message,
+    CATALOG_PATH, Fault, FaultCode, INFER_PATH, InferReply, InferRequest, MEDIA_TYPE,
+    TOKENIZE_PATH, TokenizeReply, message,
 };
 use serde::Serialize;
 
 use crate::service::InferService;
+use crate::telemetry::{SpanKind, Trace};
 
 /// The routes of the protocol.
 pub fn router(service: InferService) -> Router {
@@ -37,15 +38,17 @@ async fn catalog(State(service): State<InferService>) -> Response {
 /// `POST /brink/v1/infer`: the results of a call's inputs.
 async fn infer(
     State(service): State<InferService>,
+    trace: Option<Extension<Trace>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let trace = trace.map(|Extension(trace)| trace);
     let body = match body {
         Ok(body) => body,
         // The body is too large, too slow or cut off; the rejection knows the status.
         Err(rejection) => return refuse(rejection.status(), bad_request(rejection.body_text())),
     };
     let reply: InferReply = match message::decode(&body) {
-        Ok(request) => service.infer(request).await,
+        Ok(request) => traced(&service, request, trace).await,
         Err(error) => Err(bad_request(error.to_string())),
     };
     match reply {
@@ -80,6 +83,29 @@ async fn tokenize(
         }
     };
     respond(status, &reply)
+}
+
+/// The service's answer, as a span of the caller's trace if that is recorded. The server has put the trace into the
+/// request's extensions, and the component's way out has where the call stays in this process.
+async fn traced(service: &InferService, request: InferRequest, trace: Option<Trace>) -> InferReply {
+    let span = trace
+        .as_ref()
+        .and_then(|trace| trace.span("infer", SpanKind::Internal));
+    let Some(mut span) = span else {
+        return service.infer(request).await;
+    };
+    let model = request.model.clone();
+    let reply = service.infer_under(request, Some(span.trace())).await;
+    match &reply {
+        Ok(answer) => {
+            // Only now it is one of ours.
+            span.set("brink.model", model);
+            span.set_items(&answer.items.iter().map(|item| item.outcome).collect());
+        }
+        Err(fault) => span.fail(fault.code.name()),
+    }
+    span.end();
+    reply
 }
 
 fn bad_request(message: String) -> Fault {

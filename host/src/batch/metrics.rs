@@ -174,6 +174,7 @@ impl BatchMetrics {
                 device: device.to_string(),
             }),
             model: model.to_owned(),
+            device,
             all: self.clone(),
         }
     }
@@ -183,6 +184,7 @@ impl BatchMetrics {
 #[derive(Clone, Debug)]
 pub struct ModelMetrics {
     model: String,
+    device: Device,
     items: Counter,
     queue_items: Gauge,
     queue_tokens: Gauge,
@@ -195,6 +197,16 @@ pub struct ModelMetrics {
 }
 
 impl ModelMetrics {
+    /// What the series are labelled with.
+    pub(super) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// What the sessions are labelled with.
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
     pub(super) fn queue_is(&self, load: Load) {
         self.queue_items.set(load.items as i64);
         self.queue_tokens.set(load.tokens as i64);

@@ -18,6 +18,7 @@ mod pool;
 mod queue;
 mod schedule;
 mod shape;
+mod traced;
 
 pub use breaker::BreakerConfig;
 pub use config::{BatchConfig, BatchConfigError, BatchLimits, BatchOverrides, Buckets};

@@ -14,6 +14,7 @@ use super::metrics::ModelMetrics;
 use super::queue::{Bound, Claim, Full, Load, Ticket};
 use super::schedule::{Admitted, Reason, Refused, Schedule};
 use crate::inference::{Backend, BackendError, Output, Payload};
+use crate::telemetry::{Trace, record_refused};
 
 /// One computed item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,21 @@ pub struct Submission {
     pub deadline: Instant,
 }
 
+impl BatchError {
+    /// Why an item left the queue without a run; `None` if it never was there, or was run.
+    fn without_run(&self) -> Option<&'static str> {
+        match self {
+            Self::Draining => Some("draining"),
+            Self::DeadlineExceeded => Some("deadline"),
+            Self::SessionLost => Some("session-lost"),
+            Self::QueueFull { .. }
+            | Self::TooLate { .. }
+            | Self::BreakerOpen { .. }
+            | Self::Backend(_) => None,
+        }
+    }
+}
+
 /// Settings of a pool that are not the queue's.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
@@ -140,6 +156,8 @@ pub(super) struct Job {
     /// What it costs: the payload's size, or that of its bucket.
     pub(super) size: usize,
     pub(super) arrived: Instant,
+    /// Where waiting and running belong, if that is recorded.
+    pub(super) trace: Option<Trace>,
     pub(super) reply: oneshot::Sender<Result<Inferred, BatchError>>,
 }
 
@@ -174,6 +192,17 @@ impl BatchPool {
         items: Vec<Payload>,
         submission: Submission,
     ) -> Result<Vec<Pending>, BatchError> {
+        self.submit_under(None, items, submission)
+    }
+
+    /// [`submit`](Self::submit), for a call that may be recorded.
+    pub fn submit_under(
+        &self,
+        trace: Option<&Trace>,
+        items: Vec<Payload>,
+        submission: Submission,
+    ) -> Result<Vec<Pending>, BatchError> {
+        let trace = trace.filter(|trace| trace.is_sampled());
         let mut state = self.shared.lock();
         if state.closed {
             return Err(BatchError::Draining);
@@ -184,7 +213,7 @@ impl BatchPool {
         let admitted = admitted.map_err(|refused| self.refuse(refused))?;
         let pending = items
             .into_iter()
-            .map(|payload| self.push(&mut state, payload, (&submission, admitted)));
+            .map(|payload| self.push(&mut state, payload, (&submission, admitted, trace)));
         let pending = pending.collect();
         self.shared.publish(&state);
         drop(state);
@@ -196,7 +225,7 @@ impl BatchPool {
         &self,
         state: &mut State,
         payload: Payload,
-        (submission, admitted): (&Submission, Admitted),
+        (submission, admitted, trace): (&Submission, Admitted, Option<&Trace>),
     ) -> Pending {
         let (reply, receiver) = oneshot::channel();
         let claim = Claim {
@@ -213,6 +242,7 @@ impl BatchPool {
             size: claim.size,
             payload,
             arrived: submission.now,
+            trace: trace.cloned(),
             reply,
         };
         Pending {
@@ -333,6 +363,11 @@ impl Shared {
 impl Job {
     /// Answers the waiting task. It may be gone, which is no error.
     pub(super) fn finish(self, result: Result<Inferred, BatchError>) {
+        if let (Some(trace), Err(error)) = (&self.trace, &result)
+            && let Some(reason) = error.without_run()
+        {
+            record_refused(trace, self.arrived, reason);
+        }
         let _ = self.reply.send(result);
     }
 }

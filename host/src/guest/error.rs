@@ -92,6 +92,21 @@ impl GuestError {
         }
     }
 
+    /// One word for spans. No `_` arm here either.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::NoRoute { .. } => "no-route",
+            Self::Busy { .. } => "busy",
+            Self::TimedOut { .. } => "timeout",
+            Self::Trap { .. } => "trap",
+            Self::Failed { .. } => "failed",
+            Self::NoResponse { .. } => "no-response",
+            Self::Nested => "nested",
+            Self::Instantiate { .. } => "instantiate",
+            Self::Body(_) => "body",
+        }
+    }
+
     /// How long a client should wait before it retries, for `Retry-After`.
     pub fn retry_after(&self) -> Option<Duration> {
         matches!(self, Self::Busy { .. }).then_some(Duration::from_secs(1))

@@ -27,6 +27,7 @@ use super::{
     state::GuestState,
     stats::add,
 };
+use crate::telemetry::{Span, SpanKind, Trace};
 
 type Head = Response<WasiBody>;
 
@@ -72,12 +73,40 @@ pub(super) async fn call(
 
 /// One request from beginning to end, work after the response included.
 async fn serve(
-    mut lease: Lease,
+    lease: Lease,
     pool: Arc<Pool>,
     request: Request<WasiBody>,
     head: oneshot::Sender<Head>,
 ) -> Result<(), GuestError> {
+    let trace = Trace::of(request.extensions()).cloned();
+    let span = trace
+        .as_ref()
+        .and_then(|trace| trace.span("component", SpanKind::Internal));
+    let trace = span.as_ref().map(Span::trace).or(trace);
+    let outcome = answer(lease, &pool, request, head, trace).await;
+    if let Some(span) = span {
+        tell(span, &pool, &outcome);
+    }
+    outcome
+}
+
+fn tell(mut span: Span, pool: &Pool, outcome: &Result<(), GuestError>) {
+    span.set("brink.component", pool.component());
+    if let Err(error) = outcome {
+        span.fail(error.kind());
+    }
+    span.end();
+}
+
+async fn answer(
+    mut lease: Lease,
+    pool: &Pool,
+    request: Request<WasiBody>,
+    head: oneshot::Sender<Head>,
+    trace: Option<Trace>,
+) -> Result<(), GuestError> {
     let warm = lease.instance().await?;
+    warm.store.data_mut().work_under(trace);
     let (request, io) = to_guest(request, warm.store.data_mut());
     let service = &warm.service;
     let outcome = warm
@@ -103,6 +132,7 @@ async fn serve(
         })
         .await
         .and_then(|outcome| outcome);
+    warm.store.data_mut().work_under(None);
     match outcome {
         Ok(Ok(())) => {
             lease.give_back();
@@ -115,7 +145,7 @@ async fn serve(
                 code: format!("{code:?}"),
             })
         }
-        Err(source) => Err(trapped(&pool, source)),
+        Err(source) => Err(trapped(pool, source)),
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     logs::LineLog,
     outbound::{Network, Outbound, allow::AllowList},
 };
+use crate::telemetry::{KeyValueCalls, Trace};
 
 /// What all instances of a component share; fixed once the manifest is loaded.
 pub(super) struct ComponentContext {
@@ -34,6 +35,8 @@ pub(super) struct GuestState {
     outbound: Outbound,
     limits: StoreLimits,
     open_stores: usize,
+    /// Of the request being answered, if it is recorded.
+    calls: Option<KeyValueCalls>,
     component: Arc<ComponentContext>,
 }
 
@@ -59,6 +62,7 @@ impl GuestState {
             outbound: Outbound::new(component.clone(), network),
             limits,
             open_stores: 0,
+            calls: None,
             component,
         })
     }
@@ -77,11 +81,18 @@ impl GuestState {
         Ok(store)
     }
 
+    /// What the instance does from now on belongs there: an instance answers one request at a time.
+    pub(super) fn work_under(&mut self, trace: Option<Trace>) {
+        self.calls = trace.as_ref().and_then(KeyValueCalls::under);
+        self.outbound.work_under(trace);
+    }
+
     pub(super) fn interfaces(&mut self) -> View<'_> {
         View {
             table: &mut self.table,
             open_stores: &mut self.open_stores,
             component: &self.component,
+            calls: &mut self.calls,
         }
     }
 }

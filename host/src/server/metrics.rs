@@ -6,8 +6,8 @@ use std::time::Duration;
 use brink_cache::OutcomeCounts;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::results::{CacheItems, Tier};
@@ -52,7 +52,7 @@ impl Route {
         }
     }
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Embeddings => "/v1/embeddings",
             Self::Models => "/v1/models",
@@ -75,9 +75,18 @@ struct RouteLabel {
     route: &'static str,
 }
 
+/// What an exemplar says: which trace shows a request that took so long.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Exemplar {
+    pub(super) trace_id: String,
+}
+
+/// The newest recorded request of each bucket is its exemplar. Without one it costs what a plain histogram costs.
+type Durations = HistogramWithExemplars<Exemplar>;
+
 struct RouteMetrics {
     succeeded: Counter,
-    durations: Histogram,
+    durations: Durations,
 }
 
 /// Counts and durations of requests; cheap to clone.
@@ -93,8 +102,8 @@ impl HttpMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry, items: CacheItems) -> Self {
         let requests = Family::<RequestLabels, Counter>::default();
-        let durations = Family::<RouteLabel, Histogram, _>::new_with_constructor(
-            (|| Histogram::new(SECONDS)) as fn() -> Histogram,
+        let durations = Family::<RouteLabel, Durations, _>::new_with_constructor(
+            (|| Durations::new(SECONDS.into_iter())) as fn() -> Durations,
         );
         registry.register("brink_requests", "Requests answered", requests.clone());
         registry.register(
@@ -117,9 +126,16 @@ impl HttpMetrics {
     }
 
     /// Counts one answer.
-    pub(super) fn record(&self, route: Route, status: u16, elapsed: Duration) {
+    pub(super) fn record(
+        &self,
+        route: Route,
+        status: u16,
+        elapsed: Duration,
+        exemplar: Option<Exemplar>,
+    ) {
         let metrics = &self.routes[route as usize];
-        metrics.durations.observe(elapsed.as_secs_f64());
+        let seconds = elapsed.as_secs_f64();
+        metrics.durations.observe(seconds, exemplar, None);
         if status == 200 {
             metrics.succeeded.inc();
         } else {
@@ -155,8 +171,11 @@ mod tests {
         let mut registry = Registry::default();
         let items = CacheItems::register(&mut registry);
         let metrics = HttpMetrics::register(&mut registry, items);
-        metrics.record(Route::Models, 200, Duration::from_millis(1));
-        metrics.record(Route::Models, 404, Duration::from_millis(1));
+        let traced = Exemplar {
+            trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        };
+        metrics.record(Route::Models, 200, Duration::from_millis(2), Some(traced));
+        metrics.record(Route::Models, 404, Duration::from_millis(2), None);
         metrics.record_edge_items(&OutcomeCounts::from_iter([brink_cache::Outcome::Hit]));
         let mut shown = String::new();
         prometheus_client::encoding::text::encode(&mut shown, &registry).unwrap();
@@ -164,6 +183,7 @@ mod tests {
             r#"brink_requests_total{route="/v1/models",status="200"} 1"#,
             r#"brink_requests_total{route="/v1/models",status="404"} 1"#,
             r#"brink_request_duration_seconds_count{route="/v1/models"} 2"#,
+            r#"brink_request_duration_seconds_bucket{le="0.0025",route="/v1/models"} 2 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.002"#,
             r#"brink_cache_items_total{tier="edge",outcome="hit"} 1"#,
             r#"brink_cache_items_total{tier="host",outcome="hit"} 0"#,
         ] {

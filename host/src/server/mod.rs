@@ -3,7 +3,7 @@
 //! A request's way, outermost first:
 //!
 //! ```text
-//!  connection (head limits, time-outs) -> Observed (id, log line, metrics)
+//!  connection (head limits, time-outs) -> Observed (id, span, log line, metrics)
 //!    -> Limited (requests in flight) -> Guests (components) or Routes (the inference API)
 //! ```
 
@@ -19,6 +19,7 @@ mod observe;
 mod refusal;
 mod routes;
 mod socket;
+mod traced;
 
 use std::net::SocketAddr;
 
@@ -30,9 +31,10 @@ pub use limit::Limited;
 pub use listener::{BindError, Purpose, bind};
 pub use metrics::HttpMetrics;
 pub use models::{ModelChange, ModelChanged, ModelEntry, ModelList};
-pub use observe::Observed;
+pub use observe::{Observed, Observer};
 pub use refusal::Refusal;
 pub use routes::Routes;
+pub use traced::Tracing;
 
 /// `[server]`: listeners and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

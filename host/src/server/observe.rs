@@ -1,4 +1,4 @@
-//! One log line, one count and one measured duration per request.
+//! One log line, one count and one measured duration per request, and a span if it is recorded.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::connection::Answer;
-use super::metrics::{HttpMetrics, Route};
+use super::metrics::{Exemplar, HttpMetrics, Route};
+use super::traced::Tracing;
 
 /// The request's id, taken from the client or made here.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,13 +25,22 @@ const MAX_ID: usize = 128;
 #[derive(Clone)]
 pub struct Observed<A> {
     inner: A,
-    metrics: HttpMetrics,
+    observer: Observer,
+}
+
+/// Where the notes go.
+#[derive(Clone)]
+pub struct Observer {
+    /// Counts and durations.
+    pub metrics: HttpMetrics,
+    /// Spans.
+    pub tracing: Tracing,
 }
 
 impl<A> Observed<A> {
     /// Observes `inner`.
-    pub fn new(inner: A, metrics: HttpMetrics) -> Self {
-        Self { inner, metrics }
+    pub fn new(inner: A, observer: Observer) -> Self {
+        Self { inner, observer }
     }
 }
 
@@ -39,6 +49,7 @@ impl<A: Answer> Answer for Observed<A> {
         let start = Instant::now();
         let id = request_id(request.headers_mut());
         let route = Route::of(request.uri().path());
+        let traced = self.observer.tracing.begin(&mut request, route);
         // Only the log needs them.
         let target = tracing::enabled!(tracing::Level::INFO).then(|| {
             (
@@ -51,13 +62,18 @@ impl<A: Answer> Answer for Observed<A> {
 
         let elapsed = start.elapsed();
         let status = response.status().as_u16();
-        self.metrics.record(route, status, elapsed);
+        let trace_id = traced.as_ref().map(|traced| traced.trace_id());
+        let exemplar = trace_id.clone().map(|trace_id| Exemplar { trace_id });
+        self.observer
+            .metrics
+            .record(route, status, elapsed, exemplar);
         let items = response
             .headers()
             .get(BRINK_ITEMS)
             .and_then(|value| value.to_str().ok());
-        if let Some(counts) = items.and_then(OutcomeCounts::parse) {
-            self.metrics.record_edge_items(&counts);
+        let counts = items.and_then(OutcomeCounts::parse);
+        if let Some(counts) = &counts {
+            self.observer.metrics.record_edge_items(counts);
         }
         if let Some((method, path)) = target {
             tracing::info!(
@@ -68,11 +84,18 @@ impl<A: Answer> Answer for Observed<A> {
                 status,
                 ms = elapsed.as_micros() as f64 / 1000.0,
                 items = items.unwrap_or_default(),
+                trace_id,
                 "request"
             );
         }
-        response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
         response
+            .headers_mut()
+            .entry(X_REQUEST_ID)
+            .or_insert_with(|| id.clone());
+        match traced {
+            None => response,
+            Some(traced) => traced.end(response, &id, counts.as_ref()),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::share::Taken;
 use crate::results::Tier;
 use crate::results::collapse::Joined;
 use crate::results::store::StoredResult;
+use crate::telemetry::Trace;
 
 /// A call being answered. Shared with the task that leads its computations, which may outlive it.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Call {
     pub(super) deadline: Instant,
     /// Who pays for the model's work, if that is limited.
     taken: Option<Arc<Taken>>,
+    /// Where its work belongs, if it is recorded.
+    pub(super) trace: Option<Trace>,
 }
 
 /// A distinct input's result and how it was come by.
@@ -57,12 +60,18 @@ impl Call {
             arrived,
             deadline,
             taken: None,
+            trace: None,
         }
     }
 
     /// The same call, whose model time is this tenant's.
     pub(super) fn charged_to(self, taken: Option<Arc<Taken>>) -> Self {
         Self { taken, ..self }
+    }
+
+    /// The same call, whose work belongs there.
+    pub(super) fn traced_in(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Model time that was spent for it.

@@ -69,7 +69,11 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
         now: Instant::now(),
         deadline: call.deadline,
     };
-    match call.model.pool.submit(payloads, submission) {
+    match call
+        .model
+        .pool
+        .submit_under(call.trace.as_ref(), payloads, submission)
+    {
         Err(error) => {
             for led in led {
                 led.obligation.give_back(Err(error.clone().into()));

@@ -43,7 +43,7 @@ pub use export::TelemetryError;
 pub use key_value::{Access, KeyValueCalls};
 pub use metrics::TraceMetrics;
 pub use opentelemetry::trace::SpanKind;
-pub use span::{Span, Trace};
+pub use span::{Span, Trace, method_name};
 
 use clock::Clock;
 use export::{Exporter, Sink};

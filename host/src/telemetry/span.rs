@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap};
+use brink_cache::{Outcome, OutcomeCounts};
+use http::{Extensions, HeaderMap, Method};
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
@@ -47,11 +48,6 @@ impl Trace {
     /// Whether its spans are recorded.
     pub fn is_sampled(&self) -> bool {
         self.0.context.is_sampled()
-    }
-
-    /// The trace's id in hexadecimal digits, as collectors search for it.
-    pub fn id(&self) -> impl fmt::Display + use<> {
-        self.0.context.trace_id()
     }
 
     /// Names the span above as the parent of the request with these header fields.
@@ -159,6 +155,11 @@ impl Span {
         Trace::new(self.context().clone(), &self.sink, self.clock)
     }
 
+    /// The trace's id in hexadecimal digits, as collectors search for it.
+    pub fn trace_id(&self) -> String {
+        self.context().trace_id().to_string()
+    }
+
     /// Another name than it began with. Of a small set: collectors group by it.
     pub fn rename(&mut self, name: String) {
         self.data_mut().name = Cow::Owned(name);
@@ -167,6 +168,14 @@ impl Span {
     /// Says something about the work. Never anything that a client chose, unless it is in the log as well.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         self.data_mut().attributes.push(KeyValue::new(key, value));
+    }
+
+    /// Says what became of a request's items.
+    pub fn set_items(&mut self, counts: &OutcomeCounts) {
+        for (outcome, count) in counts.iter() {
+            self.set(items_with(outcome), i64::from(count));
+        }
+        self.set("brink.items", i64::from(counts.total()));
     }
 
     /// Says that it failed, and in which way: a word of a small set.
@@ -211,6 +220,34 @@ impl Span {
         self.ended = true;
         let end_time = self.clock.wall(at);
         self.data_mut().end_time = end_time;
+    }
+}
+
+/// The method as spans name it: those that RFC 9110 and RFC 5789 know, since a client may send any word.
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
+        _ => "_OTHER",
+    }
+}
+
+fn items_with(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Hit => "brink.items.hit",
+        Outcome::Miss => "brink.items.miss",
+        Outcome::Collapsed => "brink.items.collapsed",
+        Outcome::Bypass => "brink.items.bypass",
+        Outcome::Stale => "brink.items.stale",
+        Outcome::Broken => "brink.items.broken",
+        Outcome::StoreError => "brink.items.store_error",
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 /// A span as a collector sees it; ids are in hexadecimal digits, and empty where there is none.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
+    /// `service.name` of who told it.
+    pub(crate) service: String,
     pub(crate) name: String,
     pub(crate) trace: String,
     pub(crate) id: String,
@@ -38,8 +40,7 @@ pub(crate) struct Collector {
     told: Spans,
 }
 
-/// What was told, and `service.name` of who told it.
-type Spans = Arc<Mutex<Vec<(String, Told)>>>;
+type Spans = Arc<Mutex<Vec<Told>>>;
 
 impl Collector {
     pub(crate) async fn start() -> Self {
@@ -61,7 +62,7 @@ impl Collector {
     /// All spans so far, in the order of their beginnings.
     pub(crate) fn spans(&self) -> Vec<Told> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut spans: Vec<Told> = told.iter().map(|(_, span)| span.clone()).collect();
+        let mut spans = told.clone();
         spans.sort_by_key(|span| span.began);
         spans
     }
@@ -85,14 +86,15 @@ async fn take(State(told): State<Spans>, headers: HeaderMap, body: Bytes) -> Sta
             .scope_spans
             .into_iter()
             .flat_map(|scope| scope.spans);
-        told.extend(spans.map(|span| (service["service.name"].clone(), read(&span))));
+        told.extend(spans.map(|span| read(&service["service.name"], &span)));
     }
     StatusCode::OK
 }
 
-fn read(span: &Span) -> Told {
+fn read(service: &str, span: &Span) -> Told {
     let failed = |code: i32| code == SpanStatus::Error as i32;
     Told {
+        service: service.to_owned(),
         name: span.name.clone(),
         trace: hex(&span.trace_id),
         id: hex(&span.span_id),

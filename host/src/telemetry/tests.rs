@@ -106,6 +106,7 @@ async fn spans_reach_the_collector_with_their_places_and_times() {
     );
     assert_eq!(request.trace, child.trace);
     assert_eq!((request.failed, child.failed), (false, true));
+    assert_eq!(request.service, "brink");
     assert_eq!(request.attributes["brink.items"], "3");
     assert_eq!(child.attributes["error.type"], "trap");
     assert!(request.began <= child.began && child.began <= child.ended);

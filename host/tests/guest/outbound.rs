@@ -11,11 +11,16 @@ use std::{
 
 use axum::{Router, routing::get};
 use brink_host::guest::{GuestConfig, LocalUpstream, OutboundConfig};
-use http::StatusCode;
+use brink_host::telemetry::{
+    Endpoint, Received, Telemetry, TelemetryConfig, Trace, TraceMetrics, Trust,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::support::{Gate, Host, Setup, count};
+use crate::support::{Gate, Host, Setup, count, read};
 
 /// A router that counts the requests it gets.
 fn counting() -> (Router, Arc<AtomicU64>) {
@@ -77,6 +82,60 @@ async fn other_hosts_are_reached_over_tcp() {
     }
     assert_eq!(count(&asked), 2);
     server.abort();
+}
+
+/// The `traceparent` that an upstream gets when the guest's own request has this trace.
+async fn parent_at_the_upstream(trace: Option<Trace>) -> String {
+    let seen = |headers: HeaderMap| async move {
+        let parents = headers.get_all("traceparent").iter();
+        let parents: Vec<_> = parents.map(|parent| parent.to_str().unwrap()).collect();
+        parents.join(" ")
+    };
+    let setup = Setup {
+        component: "allowed_outbound_hosts = ['http://model.internal']",
+        upstreams: vec![LocalUpstream::new(
+            "model.internal",
+            Router::new().route("/", get(seen)),
+        )],
+        ..Setup::default()
+    };
+    let host = setup.build().await;
+    let mut request = Request::get("/outbound?url=http://model.internal/")
+        .header("host", "edge.test")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    if let Some(trace) = trace {
+        request.extensions_mut().insert(trace);
+    }
+    read(host.send(request).await.unwrap()).await.1
+}
+
+#[tokio::test]
+async fn upstreams_are_told_the_span_that_asks_them() {
+    assert_eq!(parent_at_the_upstream(None).await, "", "traces are off");
+    let config = TelemetryConfig {
+        endpoint: Endpoint::parse("http://127.0.0.1:9"),
+        ..TelemetryConfig::default()
+    };
+    let metrics = TraceMetrics::register(&mut Registry::default());
+    let telemetry = Telemetry::start(&config, metrics).unwrap();
+    let Received::Sampled(span) = telemetry.receive(&HeaderMap::new(), Trust::Nobody) else {
+        panic!("all are recorded");
+    };
+    let parent = parent_at_the_upstream(Some(span.trace())).await;
+    assert!(
+        parent.starts_with(&format!("00-{}-", span.trace_id())),
+        "{parent}"
+    );
+    assert!(parent.ends_with("-01") && parent.len() == 55, "{parent}");
+
+    let mut theirs = HeaderMap::new();
+    let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    theirs.insert("traceparent", HeaderValue::from_static(unsampled));
+    let Received::Unsampled(trace) = telemetry.receive(&theirs, Trust::Parent) else {
+        panic!("its sender decides");
+    };
+    assert_eq!(parent_at_the_upstream(Some(trace)).await, unsampled);
 }
 
 #[tokio::test]

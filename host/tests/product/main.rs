@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+#[path = "../../src/telemetry/testing.rs"]
+mod collector;
 mod doors;
 mod embeddings;
 mod failures;
@@ -13,4 +15,5 @@ mod protocols;
 mod structure;
 mod support;
 mod tenants;
+mod traces;
 mod warm_up;

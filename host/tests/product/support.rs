@@ -118,7 +118,7 @@ impl Product {
         started.map(Self).expect("the product starts")
     }
 
-    fn settings(set: &[&str]) -> Settings {
+    pub(crate) fn settings(set: &[&str]) -> Settings {
         let mut overrides = vec![
             "server.listen=127.0.0.1:0",
             "server.admin_listen=127.0.0.1:0",

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::shape;
 use crate::batch::pool::{BatchError, Inferred, Job, Shared};
+use crate::batch::traced;
 use crate::inference::{BackendError, Output};
 
 /// A part of a batch that is done with.
@@ -21,7 +22,12 @@ pub(super) enum Part {
         took: Duration,
     },
     /// The model failed on an item.
-    Failed { jobs: Vec<Job>, error: BackendError },
+    Failed {
+        jobs: Vec<Job>,
+        error: BackendError,
+        /// When its batch began.
+        began: Instant,
+    },
 }
 
 pub(super) struct Answers(Arc<Shared>);
@@ -39,13 +45,17 @@ impl Answers {
                 began,
                 took,
             } => self.deliver(jobs, outputs, (began, took)),
-            Part::Failed { jobs, error } => self.fail(jobs, &error),
+            Part::Failed { jobs, error, began } => {
+                traced::failed(&jobs, &self.0.metrics, began, error.reason());
+                self.fail(jobs, &error);
+            }
         }
     }
 
     fn deliver(&self, jobs: Vec<Job>, outputs: Vec<Output>, (began, took): (Instant, Duration)) {
         let shape = shape(&jobs);
         self.0.metrics.ran(shape, took);
+        traced::ran(&jobs, &self.0.metrics, began, took);
         let cost = took / u32::try_from(shape.items).unwrap_or(u32::MAX);
         for (job, output) in jobs.into_iter().zip(outputs) {
             self.0

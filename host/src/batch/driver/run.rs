@@ -61,7 +61,11 @@ impl Runner {
                     if outcome == Outcome::Poisoned && error.is_the_models_fault() {
                         outcome = Outcome::Failed;
                     }
-                    Part::Failed { jobs: part, error }
+                    Part::Failed {
+                        jobs: part,
+                        error,
+                        began,
+                    }
                 }
                 Err(_) => {
                     let half = part.split_off(part.len() / 2);

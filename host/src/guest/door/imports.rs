@@ -12,10 +12,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use wasmtime::{Caller, Linker, Module, format_err};
 
 use super::instance::{Abi, DoorState};
 use crate::guest::keyvalue::{Bucket, KeyValueError};
+use crate::telemetry::Access;
 
 const KEY_VALUE: &str = "wasi:keyvalue/store@0.2.0-draft2";
 const CONFIG: &str = "wasi:config/store@0.2.0-draft-2024-09-27";
@@ -87,7 +89,9 @@ fn get(
 ) -> wasmtime::Result<()> {
     let abi = abi(&caller)?;
     let key = text(&caller, &abi, key, length)?;
+    let began = began(&caller);
     let found = store(&caller, bucket)?.get(key);
+    count(&mut caller, Access::Read, began, found.is_ok());
     let written = match found {
         Ok(None) => words([0, 0, 0, 0]),
         Ok(Some(value)) => {
@@ -116,12 +120,25 @@ fn set(
     let abi = abi(&caller)?;
     let key = text(&caller, &abi, key, key_length)?;
     let value = Bytes::copy_from_slice(abi.bytes(&caller, value, value_length)?);
+    let began = began(&caller);
     let stored = store(&caller, bucket)?.set(key, value);
+    count(&mut caller, Access::Write, began, stored.is_ok());
     let written = match stored {
         Ok(()) => words([0, 0, 0, 0]),
         Err(error) => other(&mut caller, &abi, &error)?,
     };
     write(&mut caller, &abi, result, &written)
+}
+
+/// When a key-value call begins, if they are counted.
+fn began(caller: &Context<'_>) -> Option<Instant> {
+    caller.data().calls.as_ref().map(|_| Instant::now())
+}
+
+fn count(caller: &mut Context<'_>, access: Access, began: Option<Instant>, succeeded: bool) {
+    if let (Some(began), Some(calls)) = (began, &mut caller.data_mut().calls) {
+        calls.count(access, began, succeeded);
+    }
 }
 
 fn store<'a>(caller: &'a Context<'_>, handle: u32) -> wasmtime::Result<&'a Bucket> {

@@ -14,6 +14,7 @@ use super::{
     head,
 };
 use crate::guest::{keyvalue::Bucket, response::GuestBody, state::ComponentContext};
+use crate::telemetry::KeyValueCalls;
 
 /// Ticks that making an instance may take: it runs little code, on a machine that may be busy.
 const START_TICKS: u64 = 100;
@@ -26,6 +27,8 @@ pub(super) struct DoorState {
     /// Set once the instance is made.
     pub(super) abi: Option<Arc<Abi>>,
     pub(super) made: Instant,
+    /// Of the request being answered, if it is recorded.
+    pub(super) calls: Option<KeyValueCalls>,
     limits: StoreLimits,
 }
 
@@ -92,6 +95,7 @@ impl Instance {
             stores: Vec::new(),
             abi: None,
             made: Instant::now(),
+            calls: None,
             limits,
         };
         let mut store = Store::new(code.pre.module().engine(), state);
@@ -120,6 +124,11 @@ impl Instance {
     /// How many calls it has answered.
     pub(super) fn uses(&self) -> u32 {
         self.uses
+    }
+
+    /// Where key-value calls are counted from now on.
+    pub(super) fn count_calls(&mut self, calls: Option<KeyValueCalls>) {
+        self.store.data_mut().calls = calls;
     }
 
     /// The guest's answer, or `None` if it has none. After an error the instance must be dropped.

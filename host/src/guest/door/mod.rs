@@ -38,6 +38,7 @@ use super::{
     state::ComponentContext,
     stats::{PoolStats, add},
 };
+use crate::telemetry::{KeyValueCalls, Span, SpanKind, Trace};
 use breaker::Breaker;
 use instance::Instance;
 
@@ -78,7 +79,13 @@ impl Door {
             add(&self.stats.door_skipped);
             return None;
         }
-        match self.call(head, body) {
+        let span = Trace::of(&head.extensions)
+            .and_then(|trace| trace.span("fast door", SpanKind::Internal));
+        let called = self.call(head, body, span.as_ref());
+        if let Some(span) = span {
+            self.tell(span, &called);
+        }
+        match called {
             Ok(answer) => {
                 self.breaker.succeeded();
                 add(match &answer {
@@ -103,17 +110,33 @@ impl Door {
     }
 
     /// An instance that failed is dropped here, whatever state it was in.
-    fn call(&self, head: &Parts, body: &Bytes) -> wasmtime::Result<Option<Response<GuestBody>>> {
+    fn call(
+        &self,
+        head: &Parts,
+        body: &Bytes,
+        span: Option<&Span>,
+    ) -> wasmtime::Result<Option<Response<GuestBody>>> {
         let warm = self.idle().pop();
         let mut instance = match warm {
             Some(instance) => instance,
             None => Instance::new(&self.code, self.context.clone())?,
         };
+        instance.count_calls(span.and_then(|span| KeyValueCalls::under(&span.trace())));
         let answer = instance.call(head, body, self.deadline_ticks)?;
+        instance.count_calls(None);
         if instance.uses() < self.max_uses {
             self.idle().push(instance);
         }
         Ok(answer)
+    }
+
+    fn tell(&self, mut span: Span, called: &wasmtime::Result<Option<Response<GuestBody>>>) {
+        span.set("brink.component", self.context.id.to_string());
+        match called {
+            Ok(answer) => span.set("brink.answered", answer.is_some()),
+            Err(_) => span.fail("door"),
+        }
+        span.end();
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {

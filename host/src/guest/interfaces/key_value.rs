@@ -7,6 +7,7 @@ use super::{
     bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore},
 };
 use crate::guest::keyvalue::{Bucket, KeyValueError};
+use crate::telemetry::Access;
 
 impl From<KeyValueError> for Error {
     fn from(error: KeyValueError) -> Self {
@@ -40,11 +41,12 @@ impl HostStore for View<'_> {
 fn on_store<T, R>(
     accessor: &Accessor<T, Interfaces>,
     store: &Resource<Bucket>,
+    kind: Access,
     operation: impl FnOnce(&Bucket) -> Result<R, KeyValueError>,
 ) -> Answer<R> {
     accessor.with(|mut access| {
-        let view = access.get();
-        Ok(operation(view.table.get(store)?).map_err(Error::from))
+        let done = access.get().on_store(store, kind, operation)?;
+        Ok(done.map_err(Error::from))
     })
 }
 
@@ -64,7 +66,7 @@ impl<T: 'static> HostStoreWithStore<T> for Interfaces {
         store: Resource<Bucket>,
         key: String,
     ) -> Answer<Option<Vec<u8>>> {
-        on_store(accessor, &store, |bucket| {
+        on_store(accessor, &store, Access::Read, |bucket| {
             Ok(bucket.get(&key)?.map(|value| value.to_vec()))
         })
     }
@@ -75,7 +77,9 @@ impl<T: 'static> HostStoreWithStore<T> for Interfaces {
         key: String,
         value: Vec<u8>,
     ) -> Answer<()> {
-        on_store(accessor, &store, |bucket| bucket.set(&key, value.into()))
+        on_store(accessor, &store, Access::Write, |bucket| {
+            bucket.set(&key, value.into())
+        })
     }
 
     async fn delete(
@@ -83,7 +87,9 @@ impl<T: 'static> HostStoreWithStore<T> for Interfaces {
         store: Resource<Bucket>,
         key: String,
     ) -> Answer<()> {
-        on_store(accessor, &store, |bucket| bucket.delete(&key))
+        on_store(accessor, &store, Access::Write, |bucket| {
+            bucket.delete(&key)
+        })
     }
 
     async fn exists(
@@ -91,7 +97,7 @@ impl<T: 'static> HostStoreWithStore<T> for Interfaces {
         store: Resource<Bucket>,
         key: String,
     ) -> Answer<bool> {
-        on_store(accessor, &store, |bucket| bucket.exists(&key))
+        on_store(accessor, &store, Access::Read, |bucket| bucket.exists(&key))
     }
 
     async fn get_keys(
@@ -99,7 +105,7 @@ impl<T: 'static> HostStoreWithStore<T> for Interfaces {
         store: Resource<Bucket>,
     ) -> wasmtime::Result<Keys> {
         accessor.with(|mut access| {
-            let listed = access.get().table.get(&store)?.keys();
+            let listed = access.get().on_store(&store, Access::Read, Bucket::keys)?;
             let (keys, outcome) = match listed {
                 Ok(keys) => (keys, Ok(())),
                 Err(error) => (Vec::new(), Err(error.into())),

@@ -8,12 +8,14 @@ mod variables;
 mod wasi_atomics;
 mod wasi_key_value;
 
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use tokio::time::Instant;
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::{
-    keyvalue::Bucket,
+    keyvalue::{Bucket, KeyValueError},
     state::{ComponentContext, GuestState},
 };
+use crate::telemetry::{Access, KeyValueCalls};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -36,6 +38,8 @@ pub(super) struct View<'a> {
     pub(super) table: &'a mut ResourceTable,
     pub(super) open_stores: &'a mut usize,
     pub(super) component: &'a ComponentContext,
+    /// Of the request being answered, if it is recorded.
+    pub(super) calls: &'a mut Option<KeyValueCalls>,
 }
 
 /// Ties [`View`] to the linker.
@@ -57,6 +61,23 @@ enum OpenError {
 }
 
 impl View<'_> {
+    /// Runs `operation` on an open store, and counts it.
+    fn on_store<R>(
+        &mut self,
+        store: &Resource<Bucket>,
+        access: Access,
+        operation: impl FnOnce(&Bucket) -> Result<R, KeyValueError>,
+    ) -> wasmtime::Result<Result<R, KeyValueError>> {
+        let bucket = self.table.get(store)?;
+        let Some(calls) = self.calls else {
+            return Ok(operation(bucket));
+        };
+        let began = Instant::now();
+        let done = operation(bucket);
+        calls.count(access, began, done.is_ok());
+        Ok(done)
+    }
+
     /// The store that the manifest grants under `label`. As under Spin, a label that
     /// is not granted is denied whether or not such a store exists.
     fn open_store(&mut self, label: &str) -> Result<Bucket, OpenError> {
@@ -69,10 +90,7 @@ impl View<'_> {
         Ok(bucket)
     }
 
-    fn close_store(
-        &mut self,
-        store: wasmtime::component::Resource<Bucket>,
-    ) -> wasmtime::Result<()> {
+    fn close_store(&mut self, store: Resource<Bucket>) -> wasmtime::Result<()> {
         self.table.delete(store)?;
         *self.open_stores = self.open_stores.saturating_sub(1);
         Ok(())

@@ -10,6 +10,7 @@ use super::{
     },
 };
 use crate::guest::keyvalue::{Bucket, Swap};
+use crate::telemetry::Access;
 
 const NO_SWAP: &str = "compare-and-swap is not served here; use increment";
 
@@ -20,7 +21,9 @@ impl Host for View<'_> {
         key: String,
         delta: i64,
     ) -> wasmtime::Result<Result<i64, Error>> {
-        let counted = self.table.get(&bucket)?.increment(&key, delta);
+        let counted = self.on_store(&bucket, Access::Write, |bucket| {
+            bucket.increment(&key, delta)
+        })?;
         Ok(counted.map_err(Error::from))
     }
 

@@ -7,6 +7,7 @@ use super::{
     bindings::wasi::keyvalue::store::{Error, Host, HostBucket, KeyResponse},
 };
 use crate::guest::keyvalue::{Bucket, KeyValueError};
+use crate::telemetry::Access;
 
 impl From<KeyValueError> for Error {
     fn from(error: KeyValueError) -> Self {
@@ -36,31 +37,35 @@ impl Host for View<'_> {
 
 impl View<'_> {
     fn on_bucket<R>(
-        &self,
+        &mut self,
         bucket: &Resource<Bucket>,
+        access: Access,
         operation: impl FnOnce(&Bucket) -> Result<R, KeyValueError>,
     ) -> Answer<R> {
-        Ok(operation(self.table.get(bucket)?).map_err(Error::from))
+        let done = self.on_store(bucket, access, operation)?;
+        Ok(done.map_err(Error::from))
     }
 }
 
 impl HostBucket for View<'_> {
     fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        self.on_bucket(&bucket, |bucket| {
+        self.on_bucket(&bucket, Access::Read, |bucket| {
             Ok(bucket.get(&key)?.map(|value| value.to_vec()))
         })
     }
 
     fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
-        self.on_bucket(&bucket, |bucket| bucket.set(&key, value.into()))
+        self.on_bucket(&bucket, Access::Write, |bucket| {
+            bucket.set(&key, value.into())
+        })
     }
 
     fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
-        self.on_bucket(&bucket, |bucket| bucket.delete(&key))
+        self.on_bucket(&bucket, Access::Write, |bucket| bucket.delete(&key))
     }
 
     fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
-        self.on_bucket(&bucket, |bucket| bucket.exists(&key))
+        self.on_bucket(&bucket, Access::Read, |bucket| bucket.exists(&key))
     }
 
     /// All keys in one page: the stores here are bounded, so there is no cursor.
@@ -69,7 +74,7 @@ impl HostBucket for View<'_> {
         bucket: Resource<Bucket>,
         _cursor: Option<String>,
     ) -> Answer<KeyResponse> {
-        self.on_bucket(&bucket, |bucket| {
+        self.on_bucket(&bucket, Access::Read, |bucket| {
             let keys = bucket.keys()?;
             Ok(KeyResponse { keys, cursor: None })
         })

@@ -13,6 +13,7 @@ pub(super) mod allow;
 mod client;
 mod detached;
 mod local;
+mod traced;
 
 use std::{
     collections::HashMap,
@@ -33,11 +34,13 @@ use self::allow::{SELF_HOSTS, effective_port};
 use self::client::Client;
 pub(super) use self::detached::detached;
 pub use self::local::LocalUpstream;
+use self::traced::Traced;
 use super::{
     body::{BodyLimits, LimitedBody},
     config::{MAX_TIMEOUT, OutboundConfig},
     state::ComponentContext,
 };
+use crate::telemetry::Trace;
 
 /// `http://NAME.spin.internal` is the component NAME of the same application.
 const CHAINING_SUFFIX: &str = ".spin.internal";
@@ -163,11 +166,21 @@ impl<'a> Target<'a> {
 pub(super) struct Outbound {
     component: Arc<ComponentContext>,
     network: Arc<Network>,
+    /// Of the request being answered; `None` where traces are off.
+    trace: Option<Trace>,
 }
 
 impl Outbound {
     pub(super) fn new(component: Arc<ComponentContext>, network: Arc<Network>) -> Self {
-        Self { component, network }
+        Self {
+            component,
+            network,
+            trace: None,
+        }
+    }
+
+    pub(super) fn work_under(&mut self, trace: Option<Trace>) {
+        self.trace = trace;
     }
 
     fn check(&self, uri: &Uri) -> Result<(), HttpError> {
@@ -210,7 +223,7 @@ impl WasiHttpHooks for Outbound {
 
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _received: Io,
     ) -> Sent {
@@ -218,11 +231,13 @@ impl WasiHttpHooks for Outbound {
             return Box::new(std::future::ready(Err(error)));
         }
         let network = self.network.clone();
+        let traced = Traced::begin(self.trace.as_ref(), &mut request);
         Box::new(async move {
             let (first_byte, limits) = network.limits(options);
-            let response = timeout(first_byte, network.send(request, limits))
-                .await
-                .map_err(|_| HttpError::HttpResponseTimeout)??;
+            let answered = timeout(first_byte, network.send(request, limits)).await;
+            let answered = answered.unwrap_or(Err(HttpError::HttpResponseTimeout));
+            traced.end(&answered);
+            let response = answered?;
             let sent: Io = Box::new(std::future::ready(Ok(())));
             Ok((response, sent))
         })
