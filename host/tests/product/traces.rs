@@ -52,6 +52,27 @@ fn check_times(spans: &[Told]) {
     }
 }
 
+/// What the span of the whole request says.
+fn check_root(root: &Told) {
+    assert_eq!(
+        root.links,
+        [SPAN],
+        "the client's own trace, which is not trusted"
+    );
+    assert_ne!(root.trace, TRACE);
+    for (name, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/v1/embeddings"),
+        ("url.path", "/v1/embeddings"),
+        ("http.response.status_code", "200"),
+        ("brink.items", "1"),
+        ("brink.items.miss", "1"),
+        ("brink.request_id", "seven"),
+    ] {
+        assert_eq!(root.attributes[name], value, "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_miss_is_one_trace_and_its_batch_is_linked() {
     let (collector, product) = traced(&["telemetry.service_name=edge-1"]).await;
@@ -107,23 +128,7 @@ async fn a_miss_is_one_trace_and_its_batch_is_linked() {
     );
     assert_eq!(batch.attributes["brink.device"], "cpu");
 
-    assert_eq!(
-        root.links,
-        [SPAN],
-        "the client's own trace, which is not trusted"
-    );
-    assert_ne!(root.trace, TRACE);
-    for (name, value) in [
-        ("http.request.method", "POST"),
-        ("http.route", "/v1/embeddings"),
-        ("url.path", "/v1/embeddings"),
-        ("http.response.status_code", "200"),
-        ("brink.items", "1"),
-        ("brink.items.miss", "1"),
-        ("brink.request_id", "seven"),
-    ] {
-        assert_eq!(root.attributes[name], value, "{name}");
-    }
+    check_root(&root);
     // Below the door, and below the component.
     let below = |name: &str| {
         let mut reads = spans
