@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use brink_host::application::{Edge, Files, Running, start};
@@ -52,7 +53,8 @@ fn run(command: Command) -> Result<()> {
 
 fn serve(settings: Settings, files: &Files, edge: Option<Edge>) -> Result<()> {
     let _log = logging::start(settings.log);
-    runtime(&settings)?.block_on(async {
+    let runtime = runtime(&settings)?;
+    let served = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let running = tokio::select! {
             running = start(settings, files, edge) => running?,
@@ -64,8 +66,14 @@ fn serve(settings: Settings, files: &Files, edge: Option<Edge>) -> Result<()> {
             drained = drain(running) => drained,
             () = signals.next() => anyhow::bail!("ended by a second signal before the drain was over"),
         }
-    })
+    });
+    // Work on other threads (a picture that is decoded, a model that is loaded) is for nobody now.
+    runtime.shutdown_timeout(LAST_WORK);
+    served
 }
+
+/// How long work on other threads may go on once everything is answered.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 async fn drain(running: Running) -> Result<()> {
     let cut = running.shut_down().await?;

@@ -64,7 +64,7 @@ struct Inner {
     store: ResultStore,
     flights: Collapse<Answer>,
     /// One permit per core: more reading of inputs at once would only take turns.
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
     calls: ActiveCalls,
     shares: Shares,
     items: CacheItems,
@@ -141,7 +141,7 @@ impl InferService {
             repository,
             store: ResultStore::new(results.max_bytes),
             flights: Collapse::new(limits),
-            reading: Semaphore::new(cores),
+            reading: Arc::new(Semaphore::new(cores)),
             calls: ActiveCalls::default(),
             shares: Shares::new(config.max_tenants),
             items,
@@ -181,13 +181,14 @@ impl InferService {
         let arrived = Instant::now();
         let _active = self.0.calls.enter().ok_or_else(draining)?;
         request.validate()?;
+        // First, so that a tenant beyond its limits brings no model into memory.
+        let share = request.share.as_ref();
+        let admitted = share.map(|share| self.0.shares.admit(share)).transpose()?;
         let deadline = self.0.deadline(&request, arrived);
         let repository = &self.0.repository;
         let model = repository.acquire(&request.model, &request.digest, deadline);
         let model = model.await?;
         check_task(&model, &request)?;
-        let share = request.share.as_ref();
-        let admitted = share.map(|share| self.0.shares.admit(share)).transpose()?;
         let taken = admitted.as_ref().map(Admitted::taken);
         let call = Call::new(Arc::clone(&self.0), model, request, arrived)
             .charged_to(taken)
@@ -208,8 +209,11 @@ impl InferService {
         let model = repository
             .acquire(&request.model, &digest, deadline)
             .await?;
-        let permit = self.0.reading.acquire().await;
+        let service = Arc::clone(&self.0);
+        let permit = Arc::clone(&service.reading).acquire_owned().await;
         let read = move || {
+            // Given back when the work is done, also if the caller is gone.
+            let _permit = permit;
             let tokenizer = model.reader.tokenizer().ok_or_else(|| {
                 let message = format!("the model {} reads no text", model.info.name);
                 call_fault(FaultCode::BadRequest, message)
@@ -223,7 +227,6 @@ impl InferService {
             tokens.collect()
         };
         let read = tokio::task::spawn_blocking(read).await;
-        drop(permit);
         read.unwrap_or_else(|_| Err(InferError::Lost.into_fault(None)))
     }
 

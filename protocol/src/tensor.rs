@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Most dimensions of a tensor; ONNX Runtime and clients take no more in practice.
 pub const MAX_RANK: usize = 8;
 
+/// Most elements of a tensor, and of its dimensions but those of zero: a model may make room for what a
+/// shape says, whatever the data.
+pub const MAX_ELEMENTS: u64 = 16 << 20;
+
 /// Media type of a stored list of tensors, as postcard writes it.
 pub const TENSORS_MEDIA: &str = "application/vnd.brink.tensors";
 /// Media type of a stored list of scores: `f32`, little-endian.
@@ -163,7 +167,9 @@ pub enum TensorError {
     #[error("has {0} dimensions; at most {MAX_RANK} are allowed")]
     Rank(usize),
     /// More elements than could be counted.
-    #[error("has the shape {0:?}, which is too large")]
+    #[error(
+        "has the shape {0:?}; at most {MAX_ELEMENTS} elements are allowed, dimensions of zero left out"
+    )]
     Shape(Vec<u64>),
     /// Shape and data disagree.
     #[error("has {actual} bytes; its shape and type make {expected}")]
@@ -202,6 +208,13 @@ impl Tensor {
             return Err(TensorError::Rank(self.shape.len()));
         }
         let too_large = || TensorError::Shape(self.shape.clone());
+        let spanned = self
+            .shape
+            .iter()
+            .try_fold(1u64, |product, size| product.checked_mul((*size).max(1)));
+        if spanned.is_none_or(|spanned| spanned > MAX_ELEMENTS) {
+            return Err(too_large());
+        }
         let elements = self.elements().ok_or_else(too_large)?;
         let Some(size) = self.datatype.size() else {
             return self.check_strings(elements);
@@ -328,12 +341,22 @@ mod tests {
             assert!(error.contains(part), "{error}");
         };
         check(
+            tensor(Datatype::Fp32, &[1, 1 << 26, 0], &[]),
+            "at most 16777216 elements",
+        );
+        check(
             tensor(Datatype::Fp32, &[2, 2], &[0; 15]),
             "has 15 bytes; its shape and type make 16",
         );
         check(tensor(Datatype::Fp32, &[1; 9], &[0; 4]), "9 dimensions");
-        check(tensor(Datatype::Fp32, &[u64::MAX, 2], &[]), "too large");
-        check(tensor(Datatype::Fp64, &[u64::MAX], &[]), "too large");
+        check(
+            tensor(Datatype::Fp32, &[u64::MAX, 2], &[]),
+            "at most 16777216 elements",
+        );
+        check(
+            tensor(Datatype::Fp64, &[u64::MAX], &[]),
+            "at most 16777216 elements",
+        );
         check(tensor(Datatype::Bytes, &[1], b"\x09\0\0\0a"), "byte 0");
         check(
             tensor(Datatype::Bytes, &[2], b"\x01\0\0\0a"),

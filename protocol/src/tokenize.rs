@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, FaultCode};
 use crate::limits::{MAX_INPUT_BYTES, MAX_INPUTS};
 
+/// Most bytes of the texts of a call together: every byte may be a token, and each is told with its name.
+pub const MAX_TOKENIZED_BYTES: usize = 256 * 1024;
+
 /// Path of the call.
 pub const TOKENIZE_PATH: &str = "/brink/v1/tokenize";
 
@@ -50,6 +53,13 @@ impl TokenizeRequest {
         let count = self.texts.len();
         if !(1..=MAX_INPUTS).contains(&count) {
             let message = format!("the call has {count} texts; 1 to {MAX_INPUTS} are allowed");
+            return Err(bad_request(message, None));
+        }
+        let bytes: usize = self.texts.iter().map(String::len).sum();
+        if bytes > MAX_TOKENIZED_BYTES {
+            let message = format!(
+                "the texts have {bytes} bytes; at most {MAX_TOKENIZED_BYTES} are allowed together"
+            );
             return Err(bad_request(message, None));
         }
         let too_long = |text: &String| text.len() > MAX_INPUT_BYTES;
@@ -99,7 +109,7 @@ mod tests {
         check(vec![], None, "0 texts");
         check(vec![String::new(); MAX_INPUTS + 1], None, "2049 texts");
         let long = "x".repeat(MAX_INPUT_BYTES + 1);
-        check(vec![String::new(), long], Some(1), "262145 bytes");
+        check(vec![String::new(), long], None, "262145 bytes");
         assert_eq!(request(vec![String::new()]).validate(), Ok(()));
     }
 

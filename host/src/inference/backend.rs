@@ -131,6 +131,9 @@ pub enum BackendError {
         /// What came out.
         actual: usize,
     },
+    /// The runtime refuses this input, and runs others.
+    #[error("the model cannot compute this input")]
+    Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The payload is of a kind that this model does not read: a defect of ours.
     #[error("the model does not read this kind of input")]
     Payload,
@@ -147,7 +150,7 @@ impl BackendError {
     pub fn is_the_models_fault(&self) -> bool {
         match self {
             Self::Runtime(_) | Self::Shape { .. } | Self::Panicked(_) => true,
-            Self::Payload | Self::NotFinite => false,
+            Self::Refused(_) | Self::Payload | Self::NotFinite => false,
         }
     }
 
@@ -156,6 +159,7 @@ impl BackendError {
         match self {
             Self::Runtime(_) => "runtime",
             Self::Shape { .. } => "shape",
+            Self::Refused(_) => "refused",
             Self::Payload => "payload",
             Self::NotFinite => "not-finite",
             Self::Panicked(_) => "panic",

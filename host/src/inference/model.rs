@@ -83,7 +83,7 @@ impl ModelFiles {
             let tokenizer = folder.join(tokenizer);
             std::fs::metadata(&tokenizer).map_err(failed(&tokenizer))?;
         }
-        let digest = digest::digest(&manifest.task, folder)
+        let digest = digest::digest(&manifest.task, &manifest.model_file, folder)
             .map_err(|(path, source)| ModelError::Read { path, source })?;
         Ok(Self {
             manifest,
@@ -170,6 +170,13 @@ mod tests {
         for files in other_files {
             assert_ne!(base, digest(SETTINGS, files), "{files:?}");
         }
+    }
+
+    #[test]
+    fn digest_follows_which_of_several_files_is_the_model() {
+        let files = [("a.onnx", "one"), ("b.onnx", "two")];
+        let of = |name: &str| digest(&SETTINGS.replace("model.onnx", name), &files);
+        assert_ne!(of("a.onnx"), of("b.onnx"));
     }
 
     #[test]

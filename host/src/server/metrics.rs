@@ -24,6 +24,10 @@ const SECONDS: [f64; 16] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Embeddings,
+    Classify,
+    Infer,
+    V2,
+    Tei,
     Models,
     Model,
     HostInfer,
@@ -32,8 +36,12 @@ pub(super) enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::Embeddings,
+        Self::Classify,
+        Self::Infer,
+        Self::V2,
+        Self::Tei,
         Self::Models,
         Self::Model,
         Self::HostInfer,
@@ -44,6 +52,10 @@ impl Route {
     pub(super) fn of(path: &str) -> Self {
         match path {
             "/v1/embeddings" => Self::Embeddings,
+            "/v1/classify" => Self::Classify,
+            "/" | "/embed" | "/similarity" | "/predict" | "/tokenize" | "/info" => Self::Tei,
+            _ if path.starts_with("/v2/models/") && path.ends_with("/infer") => Self::Infer,
+            _ if path.starts_with("/v2") => Self::V2,
             "/v1/models" => Self::Models,
             _ if path.starts_with("/v1/models/") => Self::Model,
             brink_protocol::INFER_PATH => Self::HostInfer,
@@ -55,6 +67,10 @@ impl Route {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Embeddings => "/v1/embeddings",
+            Self::Classify => "/v1/classify",
+            Self::Infer => "/v2/models/{name}/infer",
+            Self::V2 => "/v2",
+            Self::Tei => "text-embeddings-inference",
             Self::Models => "/v1/models",
             Self::Model => "/v1/models/{id}",
             Self::HostInfer => brink_protocol::INFER_PATH,

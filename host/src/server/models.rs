@@ -118,12 +118,20 @@ async fn load(
         Ok(Json(change)) => change,
         Err(rejection) => return refuse(rejection.status(), rejection.body_text()),
     };
-    let loaded = repository.load(&change.name, change.version.as_deref(), change.keep);
-    match loaded.await {
-        Ok(Loaded {
+    // In a task of its own: a client that goes away must not leave half a change, or let the next begin.
+    let loading = tokio::spawn(async move {
+        let version = change.version.as_deref();
+        repository.load(&change.name, version, change.keep).await
+    });
+    match loading.await {
+        Ok(Ok(Loaded {
             version, replaced, ..
-        }) => Json(ModelChanged::Loaded { version, replaced }).into_response(),
-        Err(error) => refuse(status(&error), told(&error)),
+        })) => Json(ModelChanged::Loaded { version, replaced }).into_response(),
+        Ok(Err(error)) => refuse(status(&error), told(&error)),
+        Err(_) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "loading the model panicked".to_owned(),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use brink_protocol::{Fault, FaultCode};
 
 use crate::batch::{BatchError, Bound, Full};
-use crate::inference::InputError;
+use crate::inference::{BackendError, InputError};
 use crate::results::collapse::TooManyFlights;
 
 /// When to come back if nothing better is known.
@@ -74,6 +74,7 @@ impl InferError {
                 | InputError::Image(_)
                 | InputError::Tensors(_),
             ) => FaultCode::BadRequest,
+            Self::Batch(BatchError::Backend(BackendError::Refused(_))) => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(_)) => FaultCode::ModelFailed,
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {
                 FaultCode::DeadlineExceeded

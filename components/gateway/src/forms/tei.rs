@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::classify::{labels, write_ranked};
+use super::classify::{MAX_RESERVED, labels, write_ranked};
 use super::input::{Inputs, check_count, check_each, check_inputs, check_tokens};
 use super::openai::{EncodingFormat, check_dimensions, dimensions};
 use super::{Form, body, ranked, vector};
@@ -316,7 +316,7 @@ fn similarities(results: &Results<'_>) -> Bytes {
 
 fn predictions(results: &Results<'_>, is_list: bool) -> Bytes {
     let labels = labels(results.model());
-    let mut out = Vec::with_capacity(2 + results.len() * labels.len() * 64);
+    let mut out = Vec::with_capacity(2 + (results.len() * labels.len() * 64).min(MAX_RESERVED));
     let write = |output: &[u8], out: &mut Vec<u8>| {
         write_ranked(out, labels, &ranked::highest(output, labels.len()));
     };

@@ -10,22 +10,27 @@ use super::MANIFEST;
 use super::manifest::ModelTask;
 
 /// Changes when the parts of the digest change; every old entry is then unreachable.
-const SCHEMA: &[u8] = b"brink-model-2";
+const SCHEMA: &[u8] = b"brink-model-3";
 /// Most files of a model's folder; more are no model but a disk.
 const MAX_FILES: usize = 1_000;
 
-/// Hashes what can change a result: the task with its settings, and every file of the folder but
+/// Hashes what can change a result: the task with its settings, which file is the model, and every file of the folder but
 /// `model.toml`. Weights may lie in files that only the ONNX file names, so all count. Folders inside
 /// count too, unless they hold a model of their own (another version).
 ///
 /// The name is a part of every key already; `created` and `owned_by` are for people. The device and the
 /// forming of batches are left out: the same weights elsewhere differ by rounding alone, and an edge
 /// must not go cold for that.
-pub(super) fn digest(task: &ModelTask, folder: &Path) -> Result<ModelDigest, (PathBuf, io::Error)> {
+pub(super) fn digest(
+    task: &ModelTask,
+    model_file: &str,
+    folder: &Path,
+) -> Result<ModelDigest, (PathBuf, io::Error)> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(SCHEMA);
     let task = serde_json::to_vec(task).expect("numbers and texts always serialise");
     part(&mut hasher, &task);
+    part(&mut hasher, model_file.as_bytes());
     let mut files = Vec::new();
     list(folder, &mut files)?;
     files.sort();

@@ -55,8 +55,8 @@ pub enum TensorMismatch {
         /// What is wrong.
         source: TensorError,
     },
-    /// A string that is no text.
-    #[error("the tensor {name} has a string that is no UTF-8")]
+    /// A string that is no text, or has a character that ends strings in the runtime.
+    #[error("the tensor {name} has a string that is no UTF-8, or has a zero byte")]
     Utf8 {
         /// The model's name.
         name: String,
@@ -108,7 +108,9 @@ fn check(place: usize, tensor: &Tensor, info: &TensorInfo) -> Result<(), TensorM
         name: name(),
         source,
     })?;
-    let is_text = |string: Result<&[u8], _>| string.is_ok_and(|it| std::str::from_utf8(it).is_ok());
+    let is_text = |string: Result<&[u8], _>| {
+        string.is_ok_and(|it| std::str::from_utf8(it).is_ok() && !it.contains(&0))
+    };
     if tensor.datatype == Datatype::Bytes && !tensor.strings().all(is_text) {
         return Err(TensorMismatch::Utf8 { name: name() });
     }
@@ -162,6 +164,7 @@ mod tests {
         );
         let other = tensor("x", Datatype::Fp32, &[2, 1], &[0; 7]);
         check(&[other, s(b"")], "the tensor x has 7 bytes");
+        check(&[x(), s(b"\x01\0\0\0\0")], "or has a zero byte");
         check(
             &[x(), s(b"\x01\0\0\0\xff")],
             "the tensor s has a string that is no UTF-8",

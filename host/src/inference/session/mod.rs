@@ -197,7 +197,17 @@ impl Session {
 }
 
 impl Backend for Session {
+    /// Of tensors, only the model knows which values it takes. A run that fails while one of blank
+    /// tensors does not is the items' fault, which must not count against the model.
     fn run(&mut self, batch: &[&Payload]) -> Result<Vec<Output>, BackendError> {
+        if matches!(self.wiring, Wiring::Tensors(_)) {
+            return match self.run_with(batch, None) {
+                Err(BackendError::Runtime(source)) if self.warm_up().is_ok() => {
+                    Err(BackendError::Refused(source))
+                }
+                result => result,
+            };
+        }
         self.run_with(batch, None)
     }
 

@@ -145,7 +145,6 @@ impl Repository {
         let files = found.iter().find(wanted);
         let files = files.ok_or_else(|| mistakes.pop().unwrap_or_else(unknown))?;
         let slot = Arc::new(self.open(files.clone()).await?);
-        self.make_room_after(&slot);
         let (version, slots) = (slot.info.version.clone(), self.0.slots.load());
         let leaves = |other: &&Arc<Slot>| {
             other.info.name == name && (!keep || other.info.version == version)
@@ -159,6 +158,8 @@ impl Repository {
         for old in &leaving {
             self.forget(old, &version);
         }
+        // Those that leave do not count any more.
+        self.make_room_within();
         let replaced = leaving.iter().map(|old| old.info.version.clone());
         let loaded = Loaded {
             name: name.to_owned(),

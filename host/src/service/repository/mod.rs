@@ -106,6 +106,7 @@ impl Repository {
             return Ok(model);
         }
         // In a task of its own: whoever asked may go away, and the others wait for the same.
+        let _waiting = slot.wait();
         let repository = self.clone();
         let loading = tokio::spawn(async move { repository.bring_back(&slot).await });
         match timeout_at(deadline, loading).await {
@@ -189,6 +190,7 @@ fn status(slot: &Slot) -> ModelStatus {
         task: slot.info.task(),
         device: model.as_ref().map(|model| model.device),
         state: match &model {
+            None if slot.failed(Instant::now()).is_some() => ModelState::Broken,
             None => ModelState::Cold,
             Some(model) if model.pool.is_ready() => ModelState::Ready,
             Some(_) => ModelState::Broken,

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use super::slot::{Slot, Use};
 use super::{Repository, open};
+use crate::service::call_fault;
+use crate::service::error::InferError;
 use crate::service::model::{Model, OpenError};
 
 /// When to come back if all the memory is in use.
@@ -16,19 +18,32 @@ impl Repository {
     /// Loads a cold model, unless somebody else just did.
     pub(super) async fn bring_back(&self, slot: &Arc<Slot>) -> Result<Arc<Model>, Fault> {
         let _changing = self.0.changing.lock().await;
+        if !slot.is_awaited() {
+            // Whoever asked is gone; to load it would only push out what others use.
+            return Err(InferError::Lost.into_fault(None));
+        }
         if let Some(model) = slot.take() {
             return Ok(model);
+        }
+        let is_served = self.0.slots.load().iter().any(|one| Arc::ptr_eq(one, slot));
+        if !is_served {
+            let message = format!("model {} was replaced or unloaded", slot.info.name);
+            return Err(call_fault(FaultCode::ModelChanged, message));
         }
         if let Some((reason, left)) = slot.failed(Instant::now()) {
             let retry_after_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
             return Err(unavailable(slot, &reason, retry_after_ms));
         }
-        self.make_room(slot)?;
         match self.reload(slot).await {
-            Ok(model) => Ok(model),
+            Ok(loaded) => loaded,
             Err(error) => {
                 let retry_after = self.0.config.retry_load_after;
-                let reason = format!("it cannot be loaded: {error}");
+                // The cause names files of this machine: it is for the log.
+                let reason = match error {
+                    OpenError::Changed => "its files have changed: the operator has to load it",
+                    _ => "it cannot be loaded",
+                };
+                let reason = reason.to_owned();
                 tracing::error!(
                     model = slot.info.name,
                     error = &error as &dyn std::error::Error,
@@ -43,7 +58,8 @@ impl Repository {
     }
 
     /// The files may have changed meanwhile; then they are another model, which no edge knows.
-    async fn reload(&self, slot: &Arc<Slot>) -> Result<Arc<Model>, OpenError> {
+    /// Nothing leaves memory for a model that cannot be loaded.
+    async fn reload(&self, slot: &Arc<Slot>) -> Result<Result<Arc<Model>, Fault>, OpenError> {
         let known = slot.files.as_ref().ok_or(OpenError::NoLoader)?;
         let (inner, folder) = (Arc::clone(&self.0), known.folder.clone());
         let read = move || {
@@ -58,10 +74,13 @@ impl Repository {
         if files.digest != slot.info.digest {
             return Err(OpenError::Changed);
         }
+        if let Err(fault) = self.make_room(slot) {
+            return Ok(Err(fault));
+        }
         let started = Instant::now();
         let (model, memory) = open(Arc::clone(&self.0), files).await?;
         self.0.metrics.loaded(&slot.info, memory, started.elapsed());
-        Ok(slot.put(model, memory))
+        Ok(Ok(slot.put(model, memory)))
     }
 
     /// As [`make_room`](Self::make_room), for a model that is in memory already: beside the one that it
@@ -72,11 +91,22 @@ impl Repository {
         }
     }
 
-    /// Unloads models that nobody uses, the one used longest ago first, until there is room.
-    pub(super) fn make_room(&self, wanted: &Slot) -> Result<(), Fault> {
+    /// Unloads models that nobody uses until those that stay are within the limit.
+    pub(super) fn make_room_within(&self) {
         let Some(most) = self.0.config.max_memory_bytes else {
-            return Ok(());
+            return;
         };
+        let slots = self.0.slots.load();
+        match who_leaves(&self.uses(), most, 0) {
+            Some(leaving) => leaving
+                .into_iter()
+                .for_each(|place| self.let_go(&slots[place])),
+            None => tracing::warn!("the models in use take more than models.max_memory_mib"),
+        }
+    }
+
+    /// How every model of the list is used. What cannot be loaded again never leaves.
+    fn uses(&self) -> Vec<Option<Use>> {
         let slots = self.0.slots.load();
         let used = slots.iter().map(|slot| {
             let can_leave = slot.files.is_some();
@@ -85,14 +115,23 @@ impl Repository {
                 ..it
             })
         });
-        let used: Vec<Option<Use>> = used.collect();
-        let leaving = who_leaves(&used, most, wanted.expected_memory()).ok_or_else(|| {
-            let reason = format!(
-                "the models in use fill the {} MiB of models.max_memory_mib",
-                most >> 20
-            );
-            unavailable(wanted, &reason, SOON_MS)
-        })?;
+        used.collect()
+    }
+
+    /// Unloads models that nobody uses, the one used longest ago first, until there is room.
+    pub(super) fn make_room(&self, wanted: &Slot) -> Result<(), Fault> {
+        let Some(most) = self.0.config.max_memory_bytes else {
+            return Ok(());
+        };
+        let slots = self.0.slots.load();
+        let leaving =
+            who_leaves(&self.uses(), most, wanted.expected_memory()).ok_or_else(|| {
+                let reason = format!(
+                    "the models in use fill the {} MiB of models.max_memory_mib",
+                    most >> 20
+                );
+                unavailable(wanted, &reason, SOON_MS)
+            })?;
         for place in leaving {
             self.let_go(&slots[place]);
         }

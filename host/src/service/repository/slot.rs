@@ -1,6 +1,6 @@
 //! One version of one model: in memory, or to be loaded when somebody asks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +24,19 @@ pub(super) struct Slot {
     last_used: AtomicU64,
     /// Bytes that loading it took.
     memory: AtomicU64,
+    /// Calls that wait for it to be loaded.
+    awaited: AtomicUsize,
     /// Why it could not be loaded, and until when that holds.
     failure: Mutex<Option<(String, Instant)>>,
+}
+
+/// A call that waits for a model.
+pub(super) struct Waiting(Arc<Slot>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a model takes, as far as it is known.
@@ -46,6 +57,7 @@ impl Slot {
             since: Instant::now(),
             last_used: AtomicU64::new(0),
             memory: AtomicU64::new(memory),
+            awaited: AtomicUsize::new(0),
             failure: Mutex::default(),
         }
     }
@@ -54,6 +66,16 @@ impl Slot {
     pub(super) fn take(&self) -> Option<Arc<Model>> {
         self.last_used.store(self.now(), Ordering::Relaxed);
         self.model.load_full()
+    }
+
+    /// Counts a call that waits for the model, for as long as the guard lives.
+    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self))
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) > 0
     }
 
     /// The model, if it is in memory. Counts as no use.

@@ -275,7 +275,7 @@ async fn model_that_cannot_be_brought_back_is_told_with_a_time_and_tried_again()
         let fault = ask(&repository, "a").await.expect_err("it changed on disk");
         assert_eq!(fault.code, FaultCode::Overloaded);
         assert!(
-            fault.message.contains("brink models load"),
+            fault.message.contains("its files have changed"),
             "{}",
             fault.message
         );

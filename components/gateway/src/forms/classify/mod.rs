@@ -212,7 +212,9 @@ impl Classify {
     fn body(&self, results: &Results<'_>) -> Bytes {
         let model = results.model();
         let labels = labels(model);
-        let mut out = Vec::with_capacity(128 + results.len() * (96 + 64 * self.top_k));
+        // What is reserved is a guess; what is written decides.
+        let each = 96 + 64 * self.top_k.min(labels.len());
+        let mut out = Vec::with_capacity(128 + (results.len() * each).min(MAX_RESERVED));
         let mut number = itoa::Buffer::new();
         out.extend_from_slice(br#"{"object":"list","data":["#);
         let mut tokens = 0;
@@ -241,6 +243,9 @@ impl Classify {
         hasher.update(&(self.top_k as u64).to_le_bytes());
     }
 }
+
+/// Most bytes that are reserved for an answer before it is written.
+pub(super) const MAX_RESERVED: usize = 1 << 20;
 
 /// The labels of a classifier.
 pub(super) fn labels(model: &ModelInfo) -> &[String] {

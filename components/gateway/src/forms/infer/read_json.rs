@@ -47,7 +47,7 @@ pub(super) fn elements(
             "has {} elements in data; its shape makes {expected}",
             sink.count
         )),
-        None => Err(format!("has the shape {shape:?}, which is too large")),
+        None => Err("has a shape that is too large".to_owned()),
     }
 }
 
