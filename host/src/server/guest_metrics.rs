@@ -6,6 +6,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::guest::{GuestHost, PoolStats};
@@ -73,37 +74,76 @@ const STATES: [(&str, Reading); 3] = [
 ];
 
 impl Collector for GuestMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let all = self.0.stats();
-        for (name, help, reading) in COUNTERS {
-            let mut descriptor =
-                encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (component, stats) in &all {
-                let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
-                value.encode(descriptor.encode_family(&[("component", component.as_str())])?)?;
-            }
-        }
-        let help = "Requests that could be put to a component's synchronous door";
-        let name = "brink_fast_door_requests";
-        let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (component, stats) in &all {
-            for (outcome, reading) in DOOR_OUTCOMES {
-                let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
-                let labels = [("component", component.as_str()), ("outcome", outcome)];
-                value.encode(descriptor.encode_family(&labels)?)?;
-            }
-        }
-        let help = "Component instances; those in the background are busy too";
-        let mut descriptor =
-            encoder.encode_descriptor("brink_instances", help, None, MetricType::Gauge)?;
-        for (component, stats) in &all {
-            for (state, reading) in STATES {
-                let count = reading(stats).load(Ordering::Relaxed);
-                let value = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-                let labels = [("component", component.as_str()), ("state", state)];
-                value.encode(descriptor.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encode(&self.0.stats(), encoder)
     }
+}
+
+/// What `/metrics` shows with one component, without one that runs.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct OneComponent;
+
+#[cfg(test)]
+impl Collector for OneComponent {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encode(&[("gateway".to_owned(), Arc::default())], encoder)
+    }
+}
+
+type Components = [(String, Arc<PoolStats>)];
+
+fn encode(all: &Components, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    encode_counters(all, &mut encoder)?;
+    encode_doors(all, &mut encoder)?;
+    encode_instances(all, &mut encoder)
+}
+
+fn encode_counters(
+    all: &Components,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), std::fmt::Error> {
+    for (name, help, reading) in COUNTERS {
+        let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (component, stats) in all {
+            let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
+            value.encode(descriptor.encode_family(&[("component", component.as_str())])?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_doors(
+    all: &Components,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), std::fmt::Error> {
+    let help = "Requests that could be put to a component's synchronous door";
+    let name = "brink_fast_door_requests";
+    let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (component, stats) in all {
+        for (outcome, reading) in DOOR_OUTCOMES {
+            let value = ConstCounter::new(reading(stats).load(Ordering::Relaxed));
+            let labels = [("component", component.as_str()), ("outcome", outcome)];
+            value.encode(descriptor.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_instances(
+    all: &Components,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), std::fmt::Error> {
+    let help = "Component instances; those in the background are busy too";
+    let mut descriptor =
+        encoder.encode_descriptor("brink_instances", help, None, MetricType::Gauge)?;
+    for (component, stats) in all {
+        for (state, reading) in STATES {
+            let count = reading(stats).load(Ordering::Relaxed);
+            let value = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            let labels = [("component", component.as_str()), ("state", state)];
+            value.encode(descriptor.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ mod metrics;
 mod models;
 mod observe;
 mod refusal;
+mod route;
 mod routes;
 mod socket;
 mod traced;
@@ -26,6 +27,8 @@ use std::net::SocketAddr;
 pub use admin::{Admin, Readiness};
 pub use connection::{Answer, ConnectionLimits, serve};
 pub use guest_metrics::GuestMetrics;
+#[cfg(test)]
+pub(crate) use guest_metrics::OneComponent;
 pub use guests::Guests;
 pub use limit::Limited;
 pub use listener::{BindError, Purpose, bind};

@@ -11,8 +11,9 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::connection::Answer;
-use super::metrics::{Exemplar, HttpMetrics, Route};
-use super::traced::Tracing;
+use super::metrics::{Answered, Cache, Exemplar, HttpMetrics};
+use super::route::Route;
+use super::traced::{Traced, Tracing};
 
 /// The request's id, taken from the client or made here.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +36,16 @@ pub struct Observer {
     pub metrics: HttpMetrics,
     /// Spans.
     pub tracing: Tracing,
+}
+
+impl Observer {
+    fn count(&self, answered: Answered, counts: Option<&OutcomeCounts>, trace_id: Option<String>) {
+        let exemplar = trace_id.map(|trace_id| Exemplar { trace_id });
+        self.metrics.record(answered, exemplar);
+        if let Some(counts) = counts {
+            self.metrics.record_edge_items(counts);
+        }
+    }
 }
 
 impl<A> Observed<A> {
@@ -62,19 +73,22 @@ impl<A: Answer> Answer for Observed<A> {
 
         let elapsed = start.elapsed();
         let status = response.status().as_u16();
-        let trace_id = traced.as_ref().map(|traced| traced.trace_id());
-        let exemplar = trace_id.clone().map(|trace_id| Exemplar { trace_id });
-        self.observer
-            .metrics
-            .record(route, status, elapsed, exemplar);
         let items = response
             .headers()
             .get(BRINK_ITEMS)
             .and_then(|value| value.to_str().ok());
         let counts = items.and_then(OutcomeCounts::parse);
-        if let Some(counts) = &counts {
-            self.observer.metrics.record_edge_items(counts);
-        }
+        let trace_id = traced.as_ref().map(Traced::trace_id);
+        self.observer.count(
+            Answered {
+                route,
+                cache: Cache::of(counts.as_ref()),
+                status,
+                elapsed,
+            },
+            counts.as_ref(),
+            trace_id.clone(),
+        );
         if let Some((method, path)) = target {
             tracing::info!(
                 id = id.to_str().unwrap_or_default(),

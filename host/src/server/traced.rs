@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::metrics::Route;
+use super::route::Route;
 use crate::telemetry::{Received, Span, SpanKind, Telemetry, Trust, method_name};
 
 /// How a listener traces.

@@ -56,6 +56,8 @@ pub struct Telemetry(Option<Arc<Pipeline>>);
 struct Pipeline {
     sink: Arc<Sink>,
     sampler: Sampler,
+    /// Read once, when this was made.
+    clock: Clock,
 }
 
 /// What becomes of a request from outside.
@@ -82,6 +84,7 @@ impl Telemetry {
         Ok(Self(Some(Arc::new(Pipeline {
             sink: Arc::new(exporter.start(config, metrics)),
             sampler: Sampler::TraceIdRatioBased(config.sample_ratio),
+            clock: Clock::read(),
         }))))
     }
 
@@ -116,29 +119,37 @@ impl Telemetry {
 
 impl Pipeline {
     fn receive(&self, theirs: Option<SpanContext>, trust: Trust) -> Received {
-        let clock = Clock::read();
         match (theirs, trust) {
-            (Some(parent), Trust::Parent) => {
+            (Some(parent), Trust::Parent) if parent.is_sampled() => {
+                let clock = Clock::read();
                 let parent = Trace::new(parent, &self.sink, clock);
                 match parent.span_since("request", SpanKind::Server, clock.at()) {
                     Some(span) => Received::Sampled(span),
                     None => Received::Unsampled(parent),
                 }
             }
-            (theirs, _) => self.root(clock, theirs),
+            (Some(parent), Trust::Parent) => self.unsampled(parent),
+            (theirs, _) => self.root(theirs),
         }
     }
 
-    fn root(&self, clock: Clock, linked: Option<SpanContext>) -> Received {
-        let place = Trace::new(self.decide(), &self.sink, clock);
-        if !place.is_sampled() {
-            return Received::Unsampled(place);
+    fn root(&self, linked: Option<SpanContext>) -> Received {
+        let root = self.decide();
+        if !root.is_sampled() {
+            return self.unsampled(root);
         }
+        let clock = Clock::read();
+        let place = Trace::new(root, &self.sink, clock);
         let mut span = Span::root("request", SpanKind::Server, clock.at(), &place);
         if let Some(linked) = linked {
             span.link(&linked);
         }
         Received::Sampled(span)
+    }
+
+    /// Nothing of it is timed, so any clock will do.
+    fn unsampled(&self, context: SpanContext) -> Received {
+        Received::Unsampled(Trace::new(context, &self.sink, self.clock))
     }
 
     /// The context of a new trace, sampled or not by its random id: other services that use the same ratio

@@ -52,27 +52,6 @@ fn check_times(spans: &[Told]) {
     }
 }
 
-/// What the span of the whole request says.
-fn check_root(root: &Told) {
-    assert_eq!(
-        root.links,
-        [SPAN],
-        "the client's own trace, which is not trusted"
-    );
-    assert_ne!(root.trace, TRACE);
-    for (name, value) in [
-        ("http.request.method", "POST"),
-        ("http.route", "/v1/embeddings"),
-        ("url.path", "/v1/embeddings"),
-        ("http.response.status_code", "200"),
-        ("brink.items", "1"),
-        ("brink.items.miss", "1"),
-        ("brink.request_id", "seven"),
-    ] {
-        assert_eq!(root.attributes[name], value, "{name}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_miss_is_one_trace_and_its_batch_is_linked() {
     let (collector, product) = traced(&["telemetry.service_name=edge-1"]).await;
@@ -85,15 +64,22 @@ async fn a_miss_is_one_trace_and_its_batch_is_linked() {
     drop(client);
     stop(product).await;
 
-    let spans = collector.spans();
-    check_times(&spans);
+    check_times(&collector.spans());
+    check_places(&collector);
+    check_links(&collector);
+    check_attributes(&collector);
+}
+
+fn check_places(collector: &Collector) {
     for (span, parent) in [
         ("response", "POST /v1/embeddings"),
         ("fast door", "POST /v1/embeddings"),
         ("component", "POST /v1/embeddings"),
+        ("POST", "component"),
         ("infer", "POST"),
         ("queue", "infer"),
         ("model", "infer"),
+        ("key-value write", "component"),
     ] {
         let (span, parent) = (collector.span(span), collector.span(parent));
         assert_eq!(
@@ -102,13 +88,42 @@ async fn a_miss_is_one_trace_and_its_batch_is_linked() {
             span.name, parent.name
         );
     }
+    let spans = collector.spans();
+    for name in ["fast door", "component"] {
+        let place = collector.span(name).id;
+        let mut reads = spans.iter().filter(|span| span.name == "key-value read");
+        assert!(
+            reads.any(|read| read.parent == place),
+            "{name} reads: {spans:#?}"
+        );
+    }
+}
+
+fn check_links(collector: &Collector) {
     let (root, batch) = (
         collector.span("POST /v1/embeddings"),
         collector.span("batch"),
     );
-    for span in &spans {
+    for span in collector.spans() {
         let own = span.name == "batch";
         assert_eq!(span.trace == root.trace, !own, "{span:?}");
+    }
+    let model = collector.span("model");
+    assert_eq!(
+        (&batch.links, &model.links),
+        (&vec![model.id], &vec![batch.id])
+    );
+    assert_eq!(batch.parent, "");
+    assert_eq!(
+        root.links,
+        [SPAN],
+        "the client's own trace, which is not trusted"
+    );
+    assert_ne!(root.trace, TRACE);
+}
+
+fn check_attributes(collector: &Collector) {
+    for span in collector.spans() {
         assert!(!span.failed && span.service == "edge-1", "{span:?}");
         let shown = format!("{span:?}");
         let secrets = [TEXT, "secret", "default"];
@@ -117,32 +132,23 @@ async fn a_miss_is_one_trace_and_its_batch_is_linked() {
             "{shown}"
         );
     }
-    let model = collector.span("model");
+    let batch = collector.span("batch").attributes;
     assert_eq!(
-        (&batch.links, &model.links),
-        (&vec![model.id], &vec![batch.id])
+        (&*batch["brink.model"], &*batch["brink.device"]),
+        (MODEL, "cpu")
     );
-    assert_eq!(
-        (batch.parent.as_str(), &*batch.attributes["brink.model"]),
-        ("", MODEL)
-    );
-    assert_eq!(batch.attributes["brink.device"], "cpu");
-
-    check_root(&root);
-    // Below the door, and below the component.
-    let below = |name: &str| {
-        let mut reads = spans
-            .iter()
-            .filter(|span| span.name.starts_with("key-value"));
-        reads.any(|read| read.parent == collector.span(name).id)
-    };
-    assert!(below("fast door") && below("component"), "{spans:#?}");
-    let asked = collector.span("POST");
-    let component = collector.span("component");
-    assert_eq!(asked.parent, component.id);
-    let stored = collector.span("key-value write");
-    assert_eq!(stored.parent, component.id);
-    assert!(stored.began > root.began);
+    let root = collector.span("POST /v1/embeddings").attributes;
+    for (name, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/v1/embeddings"),
+        ("url.path", "/v1/embeddings"),
+        ("http.response.status_code", "200"),
+        ("brink.items", "1"),
+        ("brink.items.miss", "1"),
+        ("brink.request_id", "seven"),
+    ] {
+        assert_eq!(root[name], value, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
