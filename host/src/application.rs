@@ -25,6 +25,8 @@ use crate::server::{
 use crate::service::{FolderLoader, InferService, Repository};
 use crate::telemetry::Telemetry;
 
+#[cfg(test)]
+mod documented;
 mod metrics;
 
 use metrics::Metrics;
