@@ -152,6 +152,17 @@ impl Section<'_> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &str, default: bool) -> bool {
+        let Some(value) = self.take(key, Value::Boolean(default)) else {
+            return default;
+        };
+        value.as_bool().unwrap_or_else(|| {
+            self.wrong(key, &value, "true or false");
+            default
+        })
+    }
+
     /// `HOST:PORT`, the host a numeric address.
     pub fn address(&mut self, key: &str, default: SocketAddr) -> SocketAddr {
         let wanted = "an address and a port, such as \"127.0.0.1:3000\" or \"[::1]:3000\"";

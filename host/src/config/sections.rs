@@ -158,6 +158,7 @@ pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
         "\"auto\", \"cpu\", \"cuda\" or \"cuda:N\"",
     );
     let sessions = section.integer("sessions", 0, 0..=1024);
+    let cuda_memory_mib: u64 = section.integer("cuda_memory_mib", 0, 0..=MAX_MIB);
     InferenceConfig {
         device,
         sessions: (sessions > 0).then_some(sessions),
@@ -167,6 +168,9 @@ pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
             default.idle_shrink_after,
             100..=DAY_MS,
         ),
+        cuda_memory_bytes: cuda_memory_mib * MIB,
+        cuda_graphs: section.flag("cuda_graphs", default.cuda_graphs),
+        ..default
     }
 }
 

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use super::device::DeviceChoice;
+use super::device::{Device, DeviceChoice};
 use super::model::RunSettings;
 
 /// Above this the machine only switches between threads.
 const MAX_THREADS: usize = 1024;
 
 /// How models are run.
+///
+/// What a run takes follows from its items times their padded size. `batch.max_batch_tokens` bounds that for
+/// a batch; a single item that is larger runs alone, and is bounded by its model: `max_tokens` of a text,
+/// the size of a picture, `begin` + `end` of a file. For tensors of any shape the size of a request's body
+/// is the bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InferenceConfig {
     /// Where models run. Default: `auto`.
@@ -22,6 +27,16 @@ pub struct InferenceConfig {
     pub intra_threads: usize,
     /// Idle time after which a session gives the memory of its largest batch back. Default: 5 s.
     pub idle_shrink_after: Duration,
+    /// Most bytes of each session's arena on a CUDA device; 0 for as much as there is. Default: 0. The
+    /// weights are in it. A batch beyond it fails, and is then tried in halves.
+    pub cuda_memory_bytes: u64,
+    /// Whether runs on CUDA are captured and replayed, where a model has shape buckets. Default: no. The
+    /// arena of such a session is never given back.
+    pub cuda_graphs: bool,
+    /// Goes the way of a CUDA device on a processor: bound tensors, and a look at where nodes ran. For
+    /// tests; no setting sets it.
+    #[doc(hidden)]
+    pub rehearsed: bool,
 }
 
 impl Default for InferenceConfig {
@@ -31,6 +46,9 @@ impl Default for InferenceConfig {
             sessions: None,
             intra_threads: 1,
             idle_shrink_after: Duration::from_secs(5),
+            cuda_memory_bytes: 0,
+            cuda_graphs: false,
+            rehearsed: false,
         }
     }
 }
@@ -58,6 +76,11 @@ impl InferenceConfig {
             intra_threads: run.threads.unwrap_or(self.intra_threads),
             ..self.clone()
         }
+    }
+
+    /// Whether the inputs and outputs of sessions there are bound.
+    pub(super) fn binds(&self, device: Device) -> bool {
+        self.rehearsed || matches!(device, Device::Cuda(_))
     }
 
     /// Every setting that cannot be used.

@@ -32,4 +32,4 @@ pub use read::{
     TokenizerError, model_kind,
 };
 pub use runtime::{Runtime, RuntimeError};
-pub use session::{Interface, LoadError, Session, WiringError};
+pub use session::{Interface, LoadError, Placement, Session, WiringError};

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use brink_cache::ModelDigest;
 
+use super::device::Device;
+
 mod digest;
 mod labels;
 mod manifest;
@@ -83,6 +85,10 @@ impl ModelFiles {
             let tokenizer = folder.join(tokenizer);
             std::fs::metadata(&tokenizer).map_err(failed(&tokenizer))?;
         }
+        if let Some(half) = &manifest.run.fp16_file {
+            let half = folder.join(half);
+            std::fs::metadata(&half).map_err(failed(&half))?;
+        }
         let digest = digest::digest(&manifest.task, &manifest.model_file, folder)
             .map_err(|(path, source)| ModelError::Read { path, source })?;
         Ok(Self {
@@ -97,6 +103,14 @@ impl ModelFiles {
     /// The ONNX file.
     pub fn model(&self) -> PathBuf {
         self.folder.join(&self.manifest.model_file)
+    }
+
+    /// The ONNX file that runs on a device: that of half precision on CUDA, if there is one.
+    pub fn model_on(&self, device: Device) -> PathBuf {
+        match (&self.manifest.run.fp16_file, device) {
+            (Some(file), Device::Cuda(_)) => self.folder.join(file),
+            _ => self.model(),
+        }
     }
 }
 
@@ -183,6 +197,25 @@ mod tests {
     fn other_versions_inside_the_folder_are_models_of_their_own() {
         let inside = [("2/model.toml", "another"), ("2/model.onnx", "another")];
         assert_eq!(digest(SETTINGS, &[]), digest(SETTINGS, &inside));
+    }
+
+    /// Both files count for the digest wherever the model runs, so an edge need not know the device.
+    #[test]
+    fn device_chooses_between_the_files_of_a_model() {
+        let settings = format!("{SETTINGS}\n[run]\nfp16_file = \"half.onnx\"");
+        let files = [
+            (MANIFEST, &settings[..]),
+            ("model.onnx", "weights"),
+            ("tokenizer.json", "words"),
+        ];
+        let folder = folder(&files);
+        let error = ModelFiles::read(folder.path()).expect_err("no such file");
+        assert!(error.to_string().contains("half.onnx"), "{error}");
+        std::fs::write(folder.path().join("half.onnx"), "half").expect("a writable folder");
+        let files = ModelFiles::read(folder.path()).expect("a model");
+        assert!(files.model_on(Device::Cpu).ends_with("model.onnx"));
+        assert!(files.model_on(Device::Cuda(1)).ends_with("half.onnx"));
+        assert_ne!(files.digest, digest(SETTINGS, &[]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Needs what `cargo xtask setup` makes; see [`files`] for where it is looked for.
 
+mod binding;
 mod classify;
 mod files;
 mod generic;

@@ -7,21 +7,28 @@
 //! What is fed and extracted follows from the model's task, and is checked against the ONNX file when it
 //! is loaded.
 
+mod binding;
+mod graphs;
+mod inputs;
 mod outputs;
 mod pixels;
+mod placement;
+mod providers;
 mod probe;
 mod tensors;
 mod tokens;
 mod wiring;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use brink_protocol::tensor::{Tensor, TensorInfo};
-use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue, SessionOutputs};
 
+use self::binding::Binding;
+use self::inputs::{Buffers, Feed};
 use self::outputs::{Numbers, NumbersShape};
 use self::pixels::PixelFeed;
 use self::tokens::TokenFeed;
@@ -32,6 +39,8 @@ use super::memory;
 use super::model::{ClassifierInput, ModelFiles, ModelTask};
 use super::runtime::Runtime;
 
+pub use placement::Placement;
+pub(super) use placement::Probe;
 pub use wiring::WiringError;
 
 /// Ids of a warm-up input. Any do; most vocabularies have some hundred.
@@ -39,6 +48,8 @@ const WARM_UP: [u32; 4] = [1; 4];
 
 /// A session and the buffers of its runs.
 pub struct Session {
+    /// Before the session whose memory it holds.
+    memory: Memory,
     inner: ort::session::Session,
     wiring: Wiring,
     /// What batches are filled up to.
@@ -49,15 +60,42 @@ pub struct Session {
     max_tokens: Option<u32>,
     /// Options of the run that gives memory back.
     shrinking: Arc<RunOptions<NoSelectedOutputs>>,
+    /// Options of the first run.
+    first: Arc<RunOptions<NoSelectedOutputs>>,
     /// Last, so that what the session took is free by then.
     _give_back: memory::GiveBack,
 }
 
+/// Where inputs are written.
+enum Memory {
+    /// Our own: what a processor reads.
+    Buffers(Buffers),
+    /// The runtime's, which is bound to the session.
+    Bound(Box<Binding>),
+}
+
 /// How payloads become inputs, and outputs results.
 enum Wiring {
-    Tokens(TokenFeed, Numbers),
-    Pixels(PixelFeed, Numbers),
+    Numbers(Box<dyn Feed>, Numbers),
     Tensors(Interface),
+}
+
+/// One run of a model whose results are numbers.
+struct Call<'a> {
+    feed: &'a dyn Feed,
+    batch: &'a [&'a Payload],
+    /// Items and units to fill up to.
+    at_least: [usize; 2],
+    /// Whether the shape is one of a few.
+    fixed: bool,
+    options: Option<&'a RunOptions<NoSelectedOutputs>>,
+}
+
+impl Call<'_> {
+    /// Real units of each item.
+    fn sizes(&self) -> Vec<usize> {
+        self.batch.iter().map(|payload| payload.size()).collect()
+    }
 }
 
 /// What a model of any tensors reads and gives.
@@ -90,10 +128,10 @@ impl FixedShape {
         }
     }
 
-    /// Items and length of a run of this batch, at least.
-    fn at_least(&self, batch: &[&Payload]) -> [usize; 2] {
+    /// Items and length of a run of this batch, at least, and whether that is all.
+    fn at_least(&self, batch: &[&Payload]) -> ([usize; 2], bool) {
         if self.lengths.is_empty() {
-            return [0, 0];
+            return ([0, 0], false);
         }
         let longest = batch
             .iter()
@@ -101,8 +139,9 @@ impl FixedShape {
             .max()
             .unwrap_or(0);
         let length = self.lengths.iter().find(|length| **length >= longest);
+        let fixed = length.is_some() && batch.len() <= self.items;
         // Beyond the last one an item runs in its own length.
-        [self.items, length.copied().unwrap_or(longest)]
+        ([self.items, length.copied().unwrap_or(longest)], fixed)
     }
 }
 
@@ -123,14 +162,17 @@ pub enum LoadError {
 struct Failed(String);
 
 impl Session {
-    /// Loads the model. The first run is still to be made, see [`Session::warm_up`].
+    /// Loads the model. The first run is still to be made, see [`Session::warm_up`]. With a probe, it is
+    /// profiled until [`Session::placement`] is asked for.
     pub(super) fn load(
         runtime: &Runtime,
         files: &ModelFiles,
         config: &InferenceConfig,
         device: Device,
+        probe: Option<&Probe>,
     ) -> Result<Self, LoadError> {
-        let inner = ort::session::Session::builder(runtime.environment())?
+        let captured = captured(files, config);
+        let mut builder = ort::session::Session::builder(runtime.environment())?
             .with_optimization_level(GraphOptimizationLevel::Level3)
             .map_err(ort::Error::from)?
             .with_intra_threads(config.intra_threads)
@@ -138,23 +180,39 @@ impl Session {
             // A spinning thread takes the core from the threads that serve.
             .with_intra_op_spinning(false)
             .map_err(ort::Error::from)?
-            .with_execution_providers(providers(device))
+            // A plan of the memory of each shape that was seen: with shapes as many as here it is no faster,
+            // and takes more at the peak, because each plan wants one block beside the pieces of the others.
+            .with_memory_pattern(false)
             .map_err(ort::Error::from)?
-            .commit_from_file(files.model())?;
+            .with_execution_providers(providers::providers(device, config, captured))
+            .map_err(ort::Error::from)?;
+        if let Some(probe) = probe {
+            let profiled = builder.with_profiling(probe.prefix());
+            builder = profiled.map_err(ort::Error::from)?;
+        }
+        let inner = builder.commit_from_file(files.model_on(device))?;
         let (wiring, blank) = wire(&inner, files)?;
+        let bound = config.binds(device) && matches!(wiring, Wiring::Numbers(..));
         let mut shrinking = RunOptions::new()?;
-        let arena = match device {
-            Device::Cpu => "cpu:0".to_owned(),
-            Device::Cuda(number) => format!("cpu:0;gpu:{number}"),
-        };
-        shrinking.set("memory.enable_memory_arena_shrinkage", arena)?;
+        let arenas = providers::arenas(device, captured);
+        shrinking.set("memory.enable_memory_arena_shrinkage", arenas)?;
+        let mut first = RunOptions::new()?;
+        if captured {
+            binding::not_captured(&mut shrinking)?;
+            binding::not_captured(&mut first)?;
+        }
         Ok(Self {
+            memory: match bound {
+                true => Memory::Bound(Box::new(Binding::new(&inner, device, captured)?)),
+                false => Memory::Buffers(Buffers::default()),
+            },
             inner,
             wiring,
             shape: FixedShape::of(files),
             blank,
             max_tokens: files.manifest.text().map(|text| text.max_tokens),
             shrinking: Arc::new(shrinking),
+            first: Arc::new(first),
             _give_back: memory::GiveBack,
         })
     }
@@ -163,14 +221,25 @@ impl Session {
     pub(super) fn interface(&self) -> Interface {
         match &self.wiring {
             Wiring::Tensors(interface) => interface.clone(),
-            Wiring::Tokens(..) | Wiring::Pixels(..) => Interface::default(),
+            Wiring::Numbers(..) => Interface::default(),
         }
     }
 
     /// Makes a first run: it allocates, and shows that the model gives what its folder says.
     pub(super) fn warm_up(&mut self) -> Result<(), BackendError> {
+        let first = Arc::clone(&self.first);
+        self.run_blank(&first)
+    }
+
+    /// Ends the probe, and tells where the nodes of the runs so far were.
+    pub(super) fn placement(&mut self, probe: &Probe) -> io::Result<Placement> {
+        let profile = self.inner.end_profiling().map_err(io::Error::other)?;
+        probe.read(&profile)
+    }
+
+    fn run_blank(&mut self, options: &RunOptions<NoSelectedOutputs>) -> Result<(), BackendError> {
         let blank = self.blank.clone();
-        self.run_with(&[&blank], None).map(drop)
+        self.run_with(&[&blank], Some(options)).map(drop)
     }
 
     fn run_with(
@@ -178,20 +247,24 @@ impl Session {
         batch: &[&Payload],
         options: Option<&RunOptions<NoSelectedOutputs>>,
     ) -> Result<Vec<Output>, BackendError> {
-        let inner = &mut self.inner;
-        let at_least = self.shape.at_least(batch);
-        match &mut self.wiring {
-            Wiring::Tokens(feed, numbers) => {
-                feed.fill(batch, at_least)?;
-                let given = run(inner, &feed.values().map_err(runtime_error)?, options)?;
-                numbers.results(&given, feed.lengths())
+        let (at_least, fixed) = self.shape.at_least(batch);
+        match &self.wiring {
+            Wiring::Numbers(feed, numbers) => {
+                let call = Call {
+                    feed: feed.as_ref(),
+                    batch,
+                    at_least,
+                    fixed,
+                    options,
+                };
+                match &mut self.memory {
+                    Memory::Bound(binding) => binding.run(&mut self.inner, &call, numbers),
+                    Memory::Buffers(buffers) => {
+                        run_numbers(&mut self.inner, buffers, &call, numbers)
+                    }
+                }
             }
-            Wiring::Pixels(feed, numbers) => {
-                feed.fill(batch, at_least[0])?;
-                let given = run(inner, &feed.values().map_err(runtime_error)?, options)?;
-                numbers.results(&given, &vec![1; batch.len()])
-            }
-            Wiring::Tensors(interface) => run_tensors(inner, interface, batch, options),
+            Wiring::Tensors(interface) => run_tensors(&mut self.inner, interface, batch, options),
         }
     }
 }
@@ -222,17 +295,21 @@ impl Backend for Session {
     /// The arena is shrunk at the end of a run, so a small one is made for that. What requests left
     /// behind in the allocator goes with it: that may hold hits up, but no batch.
     fn shrink(&mut self) -> Result<(), BackendError> {
-        match &mut self.wiring {
-            Wiring::Tokens(feed, _) => feed.forget(),
-            Wiring::Pixels(feed, _) => feed.forget(),
-            Wiring::Tensors(_) => {}
+        match &mut self.memory {
+            Memory::Buffers(buffers) => *buffers = Buffers::default(),
+            Memory::Bound(binding) => binding.forget(),
         }
-        let options = Arc::clone(&self.shrinking);
-        let blank = self.blank.clone();
-        let shrunk = self.run_with(&[&blank], Some(&options)).map(drop);
+        let shrinking = Arc::clone(&self.shrinking);
+        let shrunk = self.run_blank(&shrinking);
         memory::give_back();
         shrunk
     }
+}
+
+/// Whether runs of the model are captured: only where shapes are fixed.
+fn captured(files: &ModelFiles, config: &InferenceConfig) -> bool {
+    let numbers = !matches!(files.manifest.task, ModelTask::Generic { .. });
+    config.cuda_graphs && numbers && !files.manifest.batching.shape_buckets.is_empty()
 }
 
 /// Holds the model against its folder. Also gives an item that the model takes.
@@ -248,30 +325,31 @@ fn wire(
                 normalize: it.normalize,
             };
             let numbers = numbers(session, None, it.dimensions as usize, shape)?;
-            Ok((
-                Wiring::Tokens(TokenFeed::of_text(session)?, numbers),
-                tokens(),
-            ))
+            let feed = TokenFeed::of_text(session)?;
+            Ok((Wiring::Numbers(Box::new(feed), numbers), tokens()))
         }
         ModelTask::Classify(it) => {
             let shape = NumbersShape::Scores { logits: it.logits };
             let output = it.output.as_deref();
             let numbers = numbers(session, output, files.labels.len(), shape)?;
             Ok(match &it.input {
-                ClassifierInput::Text { .. } => (
-                    Wiring::Tokens(TokenFeed::of_text(session)?, numbers),
-                    tokens(),
-                ),
+                ClassifierInput::Text { .. } => {
+                    let feed = TokenFeed::of_text(session)?;
+                    (Wiring::Numbers(Box::new(feed), numbers), tokens())
+                }
                 ClassifierInput::Bytes(bytes) => {
                     let feed = TokenFeed::of_numbers(session, &bytes.tensor)?;
                     let blank = vec![bytes.padding; (bytes.begin + bytes.end) as usize];
-                    (Wiring::Tokens(feed, numbers), Payload::Tokens(blank))
+                    (
+                        Wiring::Numbers(Box::new(feed), numbers),
+                        Payload::Tokens(blank),
+                    )
                 }
                 ClassifierInput::Image(image) => {
                     let feed = PixelFeed::new(session, image)?;
                     let size = image.width as usize * image.height as usize * 3;
                     (
-                        Wiring::Pixels(feed, numbers),
+                        Wiring::Numbers(Box::new(feed), numbers),
                         Payload::Pixels(vec![0; size].into()),
                     )
                 }
@@ -295,18 +373,15 @@ fn numbers(
     per_item: usize,
     shape: NumbersShape,
 ) -> Result<Numbers, WiringError> {
-    let named = |name| {
-        session
-            .outputs()
-            .iter()
-            .position(|output| output.name() == name)
-    };
+    let mut outputs = session.outputs().iter().map(|output| output.name());
     let output = match name {
-        None => 0,
-        Some(name) => named(name).ok_or_else(|| WiringError::NoOutput(name.to_owned()))?,
+        None => outputs.next().ok_or(WiringError::NoOutputs)?,
+        Some(name) => outputs
+            .find(|output| *output == name)
+            .ok_or_else(|| WiringError::NoOutput(name.to_owned()))?,
     };
     Ok(Numbers {
-        output,
+        output: output.to_owned(),
         per_item,
         shape,
     })
@@ -342,6 +417,18 @@ fn run<'s>(
     .map_err(runtime_error)
 }
 
+fn run_numbers(
+    session: &mut ort::session::Session,
+    buffers: &mut Buffers,
+    call: &Call<'_>,
+    numbers: &Numbers,
+) -> Result<Vec<Output>, BackendError> {
+    buffers.fill(call.feed, call.batch, call.at_least)?;
+    let inputs = buffers.values().map_err(runtime_error)?;
+    let given = run(session, &inputs, call.options)?;
+    numbers.results(&given[&numbers.output[..]], &call.sizes())
+}
+
 fn run_tensors(
     session: &mut ort::session::Session,
     interface: &Interface,
@@ -364,21 +451,6 @@ fn run_tensors(
         }
     }
     Ok(results)
-}
-
-/// The providers of a device, in order of preference. ONNX Runtime falls back silently when a
-/// provider fails; `error_on_failure` leaves that decision to us.
-fn providers(device: Device) -> Vec<ExecutionProviderDispatch> {
-    // The default of these bindings is no arena: every run would then ask the system for memory.
-    let cpu = ep::CPU::default().with_arena_allocator(true).build();
-    match device {
-        Device::Cpu => vec![cpu],
-        Device::Cuda(number) => {
-            let number = i32::try_from(number).unwrap_or(i32::MAX);
-            let cuda = ep::CUDA::default().with_device_id(number).build();
-            vec![cuda.error_on_failure(), cpu]
-        }
-    }
 }
 
 fn runtime_error<R: Send + Sync + 'static>(error: ort::Error<R>) -> BackendError {

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use half::f16;
-use ort::session::SessionOutputs;
-use ort::value::TensorElementType;
+use ort::value::{TensorElementType, TensorValueTypeMarker, Value};
 
 use super::runtime_error;
 use crate::inference::backend::{BackendError, Output};
@@ -14,8 +13,8 @@ use crate::inference::model::Pooling;
 /// What becomes of an output of numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Numbers {
-    /// Which output.
-    pub(super) output: usize,
+    /// The output's name.
+    pub(super) output: String,
     /// Numbers of one result.
     pub(super) per_item: usize,
     /// How one result is made of them.
@@ -40,13 +39,12 @@ pub(super) enum NumbersShape {
 }
 
 impl Numbers {
-    /// The results of the first `lengths.len()` items of a run; more of them only filled it up.
-    pub(super) fn results(
+    /// The results of the first items of a run, whose sizes are given; more of them only filled it up.
+    pub(super) fn results<T: TensorValueTypeMarker + ?Sized>(
         &self,
-        given: &SessionOutputs<'_>,
-        lengths: &[usize],
+        value: &Value<T>,
+        sizes: &[usize],
     ) -> Result<Vec<Output>, BackendError> {
-        let value = &given[self.output];
         let elements = value.dtype().tensor_type();
         let (shape, numbers) = if elements == Some(TensorElementType::Float16) {
             let (shape, halves) = value.try_extract_tensor::<f16>().map_err(runtime_error)?;
@@ -59,7 +57,7 @@ impl Numbers {
         let rows = shape
             .first()
             .map_or(0, |rows| usize::try_from(*rows).unwrap_or(0));
-        self.cut(&numbers, rows, lengths)
+        self.cut(&numbers, rows, sizes)
     }
 
     fn cut(
@@ -157,7 +155,7 @@ mod tests {
 
     fn numbers(per_item: usize, shape: NumbersShape) -> Numbers {
         Numbers {
-            output: 0,
+            output: "vector".to_owned(),
             per_item,
             shape,
         }

@@ -1,9 +1,9 @@
 //! Pictures as the input of a model.
 
 use half::f16;
-use ort::session::SessionInputValue;
-use ort::value::{TensorElementType, TensorRef};
+use ort::value::TensorElementType;
 
+use super::inputs::{Cells, Feed};
 use super::wiring::{WiringError, element_type};
 use crate::inference::backend::{BackendError, Payload};
 use crate::inference::model::ImageInput;
@@ -14,20 +14,15 @@ const COLOURS: usize = 256;
 /// The one input of a model that reads pictures.
 #[derive(Debug)]
 pub(super) struct PixelFeed {
-    shape: [usize; 4],
-    /// Bytes of a picture.
+    /// Of one picture.
+    shape: [usize; 3],
+    /// Numbers of a picture.
     item: usize,
     channels_last: bool,
     bgr: bool,
     /// What each value of red, green and blue becomes: looked up, because it is computed for millions.
     table: [Vec<f32>; 3],
-    cells: Cells,
-}
-
-#[derive(Debug)]
-enum Cells {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
+    elements: TensorElementType,
 }
 
 impl PixelFeed {
@@ -41,9 +36,8 @@ impl PixelFeed {
         if only.name() != input.tensor {
             return Err(WiringError::Input(only.name().to_owned()));
         }
-        let cells = match element_type(only) {
-            Some(TensorElementType::Float32) => Cells::F32(Vec::new()),
-            Some(TensorElementType::Float16) => Cells::F16(Vec::new()),
+        let elements = match element_type(only) {
+            Some(it @ (TensorElementType::Float32 | TensorElementType::Float16)) => it,
             other => return Err(WiringError::Elements(only.name().to_owned(), other)),
         };
         let (width, height) = (input.width as usize, input.height as usize);
@@ -55,45 +49,37 @@ impl PixelFeed {
         });
         Ok(Self {
             shape: match input.channels_last {
-                true => [0, height, width, 3],
-                false => [0, 3, height, width],
+                true => [height, width, 3],
+                false => [3, height, width],
             },
             item: width * height * 3,
             channels_last: input.channels_last,
             bgr: input.bgr,
             table,
-            cells,
+            elements,
         })
     }
 
-    /// Fills in a batch, and pictures of zeros up to `at_least` items.
-    pub(super) fn fill(&mut self, batch: &[&Payload], at_least: usize) -> Result<(), BackendError> {
-        let items = batch.len().max(at_least);
-        self.shape[0] = items;
-        let mut cells = match &mut self.cells {
-            Cells::F32(cells) => std::mem::take(cells),
-            Cells::F16(_) => Vec::new(),
-        };
-        cells.clear();
-        cells.resize(items * self.item, 0.0);
-        for (payload, cells) in batch.iter().zip(cells.chunks_exact_mut(self.item)) {
+    /// Pictures, and zeros behind them.
+    fn fill<T: Copy + Default>(
+        &self,
+        batch: &[&Payload],
+        cells: &mut [T],
+        number: impl Fn(f32) -> T,
+    ) -> Result<(), BackendError> {
+        let (pictures, blank) = cells.split_at_mut(batch.len() * self.item);
+        for (payload, cells) in batch.iter().zip(pictures.chunks_exact_mut(self.item)) {
             let pixels = payload.pixels()?;
             if pixels.len() != self.item {
                 return Err(BackendError::Payload);
             }
-            self.write(pixels, cells);
+            self.picture(pixels, cells, &number);
         }
-        match &mut self.cells {
-            Cells::F32(kept) => *kept = cells,
-            Cells::F16(kept) => {
-                kept.clear();
-                kept.extend(cells.into_iter().map(f16::from_f32));
-            }
-        }
+        blank.fill(T::default());
         Ok(())
     }
 
-    fn write(&self, pixels: &[u8], cells: &mut [f32]) {
+    fn picture<T>(&self, pixels: &[u8], cells: &mut [T], number: impl Fn(f32) -> T) {
         let plane = self.item / 3;
         for (at, pixel) in pixels.chunks_exact(3).enumerate() {
             for (colour, value) in pixel.iter().enumerate() {
@@ -102,24 +88,38 @@ impl PixelFeed {
                     true => at * 3 + place,
                     false => place * plane + at,
                 };
-                cells[cell] = self.table[colour][usize::from(*value)];
+                cells[cell] = number(self.table[colour][usize::from(*value)]);
             }
         }
     }
+}
 
-    /// The tensor of the batch that was filled in.
-    pub(super) fn values(&self) -> ort::Result<Vec<SessionInputValue<'_>>> {
-        let value: SessionInputValue<'_> = match &self.cells {
-            Cells::F32(cells) => TensorRef::from_array_view((self.shape, &cells[..]))?.into(),
-            Cells::F16(cells) => TensorRef::from_array_view((self.shape, &cells[..]))?.into(),
-        };
-        Ok(vec![value])
+impl Feed for PixelFeed {
+    fn elements(&self) -> Vec<TensorElementType> {
+        vec![self.elements]
     }
 
-    pub(super) fn forget(&mut self) {
-        match &mut self.cells {
-            Cells::F32(cells) => *cells = Vec::new(),
-            Cells::F16(cells) => *cells = Vec::new(),
+    /// Pictures of zeros fill a batch up.
+    fn shape(
+        &self,
+        batch: &[&Payload],
+        [items, _]: [usize; 2],
+    ) -> Result<Vec<usize>, BackendError> {
+        let [a, b, c] = self.shape;
+        Ok(vec![batch.len().max(items), a, b, c])
+    }
+
+    fn write(
+        &self,
+        _input: usize,
+        batch: &[&Payload],
+        _shape: &[usize],
+        cells: Cells<'_>,
+    ) -> Result<(), BackendError> {
+        match cells {
+            Cells::F32(cells) => self.fill(batch, cells, |number| number),
+            Cells::F16(cells) => self.fill(batch, cells, f16::from_f32),
+            Cells::I64(_) | Cells::I32(_) => Err(BackendError::Payload),
         }
     }
 }
@@ -132,12 +132,12 @@ mod tests {
         let table =
             [100.0, 10.0, 1.0].map(|scale| (0..COLOURS).map(|it| it as f32 * scale).collect());
         PixelFeed {
-            shape: [0; 4],
+            shape: [1, 2, 3],
             item: 6,
             channels_last,
             bgr,
             table,
-            cells: Cells::F32(Vec::new()),
+            elements: TensorElementType::Float32,
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn colours_are_ordered_as_the_model_wants_them() {
         let check = |bgr, channels_last, expected: [f32; 6]| {
             let mut cells = [0.0; 6];
-            feed(bgr, channels_last).write(&[1, 2, 3, 4, 5, 6], &mut cells);
+            feed(bgr, channels_last).picture(&[1, 2, 3, 4, 5, 6], &mut cells, |number| number);
             assert_eq!(cells, expected);
         };
         check(false, false, [100.0, 400.0, 20.0, 50.0, 3.0, 6.0]);
@@ -156,16 +156,19 @@ mod tests {
 
     #[test]
     fn batches_are_filled_up_with_blank_pictures() {
-        let mut feed = feed(false, true);
+        let feed = feed(false, true);
         let picture = Payload::Pixels(vec![1; 6].into());
-        feed.fill(&[&picture], 2).expect("a picture of that size");
-        assert_eq!(feed.shape[0], 2);
-        let Cells::F32(cells) = &feed.cells else {
-            panic!("as it was made")
-        };
+        let shape = feed.shape(&[&picture], [2, 9]).expect("pictures");
+        assert_eq!(shape, [2, 1, 2, 3]);
+        let mut cells = [f16::NAN; 12];
+        feed.write(0, &[&picture], &shape, Cells::F16(&mut cells))
+            .expect("a picture of that size");
+        let cells = cells.map(f16::to_f32);
         assert_eq!(cells[..6], [100.0, 10.0, 1.0, 100.0, 10.0, 1.0]);
         assert_eq!(cells[6..], [0.0; 6]);
         let other = Payload::Pixels(vec![1; 5].into());
-        assert!(feed.fill(&[&other], 1).is_err());
+        let mut cells = [0.0; 6];
+        let written = feed.write(0, &[&other], &shape, Cells::F32(&mut cells));
+        assert!(written.is_err());
     }
 }

@@ -1,16 +1,15 @@
 //! Token ids, and other lists of small numbers, as the inputs of a model.
 
-use ort::session::SessionInputValue;
-use ort::value::{TensorElementType, TensorRef};
+use ort::value::TensorElementType;
 
+use super::inputs::{Cells, Feed};
 use super::wiring::{WiringError, element_type};
 use crate::inference::backend::{BackendError, Payload};
 
 /// The inputs of a model that reads token ids, in its order.
 #[derive(Debug)]
 pub(super) struct TokenFeed {
-    inputs: Vec<(Kind, Width)>,
-    buffers: Buffers,
+    inputs: Vec<(Kind, TensorElementType)>,
 }
 
 /// What encoders read. Each is `[batch, sequence]`.
@@ -20,13 +19,6 @@ enum Kind {
     Mask,
     /// Which of two texts a token belongs to: always the first here.
     Types,
-}
-
-/// The elements of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Width {
-    I64,
-    I32,
 }
 
 impl TokenFeed {
@@ -55,12 +47,10 @@ impl TokenFeed {
         let input = |input: &ort::value::Outlet| {
             let name = input.name();
             let kind = kind(name).ok_or_else(|| WiringError::Input(name.to_owned()))?;
-            let width = match element_type(input) {
-                Some(TensorElementType::Int64) => Width::I64,
-                Some(TensorElementType::Int32) => Width::I32,
-                other => return Err(WiringError::Elements(name.to_owned(), other)),
-            };
-            Ok((kind, width))
+            match element_type(input) {
+                Some(it @ (TensorElementType::Int64 | TensorElementType::Int32)) => Ok((kind, it)),
+                other => Err(WiringError::Elements(name.to_owned(), other)),
+            }
         };
         let inputs: Vec<_> = session
             .inputs()
@@ -70,118 +60,61 @@ impl TokenFeed {
         if !inputs.iter().any(|(kind, _)| *kind == Kind::Ids) {
             return Err(WiringError::NoInput);
         }
-        Ok(Self {
-            inputs,
-            buffers: Buffers::default(),
-        })
+        Ok(Self { inputs })
+    }
+}
+
+impl Feed for TokenFeed {
+    fn elements(&self) -> Vec<TensorElementType> {
+        self.inputs.iter().map(|(_, elements)| *elements).collect()
     }
 
-    /// Pads a batch. `shape` is what it is padded to at least: items and tokens.
-    pub(super) fn fill(
-        &mut self,
+    /// A batch is padded to its longest item at least.
+    fn shape(
+        &self,
         batch: &[&Payload],
-        at_least: [usize; 2],
+        [items, length]: [usize; 2],
+    ) -> Result<Vec<usize>, BackendError> {
+        let mut longest = length;
+        for payload in batch {
+            longest = longest.max(payload.tokens()?.len());
+        }
+        Ok(vec![batch.len().max(items), longest])
+    }
+
+    fn write(
+        &self,
+        input: usize,
+        batch: &[&Payload],
+        shape: &[usize],
+        cells: Cells<'_>,
     ) -> Result<(), BackendError> {
         let ids: Result<Vec<&[u32]>, _> = batch.iter().map(|payload| payload.tokens()).collect();
-        let kinds = self.inputs.iter().copied();
-        self.buffers.fill(&ids?, at_least, kinds.collect());
+        let (kind, length) = (self.inputs[input].0, shape[1]);
+        match cells {
+            Cells::I64(cells) => fill(cells, length, &ids?, kind),
+            Cells::I32(cells) => fill(cells, length, &ids?, kind),
+            Cells::F32(_) | Cells::F16(_) => return Err(BackendError::Payload),
+        }
         Ok(())
     }
-
-    /// The tensors of the batch that was filled in.
-    pub(super) fn values(&self) -> ort::Result<Vec<SessionInputValue<'_>>> {
-        let shape = self.buffers.shape;
-        let inputs = self.buffers.inputs.iter();
-        inputs.map(|buffer| buffer.value(shape)).collect()
-    }
-
-    /// Real tokens of each item of the batch that was filled in.
-    pub(super) fn lengths(&self) -> &[usize] {
-        &self.buffers.lengths
-    }
-
-    pub(super) fn forget(&mut self) {
-        self.buffers = Buffers::default();
-    }
 }
 
-/// The padded inputs of a batch, kept from run to run.
-#[derive(Debug, Default)]
-struct Buffers {
-    shape: [usize; 2],
-    lengths: Vec<usize>,
-    inputs: Vec<Buffer>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Buffer {
-    I64(Vec<i64>),
-    I32(Vec<i32>),
-}
-
-impl Buffers {
-    /// Pads a batch to its longest item. The id under a zero mask does not matter; zero is in
-    /// every vocabulary. An item that only fills a batch up has one token of zero, because a mask
-    /// without any one makes some models divide by zero.
-    fn fill(&mut self, batch: &[&[u32]], at_least: [usize; 2], inputs: Vec<(Kind, Width)>) {
-        let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        self.shape = [batch.len().max(at_least[0]), longest.max(at_least[1])];
-        self.lengths.clear();
-        self.lengths.extend(batch.iter().map(|ids| ids.len()));
-        self.inputs
-            .resize_with(inputs.len(), || Buffer::I64(Vec::new()));
-        for (buffer, (kind, width)) in self.inputs.iter_mut().zip(inputs) {
-            match width {
-                Width::I64 => fill(buffer.as_i64(), self.shape, batch, kind),
-                Width::I32 => fill(buffer.as_i32(), self.shape, batch, kind),
-            }
-        }
-    }
-}
-
-impl Buffer {
-    fn value(&self, shape: [usize; 2]) -> ort::Result<SessionInputValue<'_>> {
-        Ok(match self {
-            Self::I64(cells) => TensorRef::from_array_view((shape, &cells[..]))?.into(),
-            Self::I32(cells) => TensorRef::from_array_view((shape, &cells[..]))?.into(),
-        })
-    }
-
-    fn as_i64(&mut self) -> &mut Vec<i64> {
-        if !matches!(self, Self::I64(_)) {
-            *self = Self::I64(Vec::new());
-        }
-        match self {
-            Self::I64(cells) => cells,
-            Self::I32(_) => unreachable!("it was made one above"),
-        }
-    }
-
-    fn as_i32(&mut self) -> &mut Vec<i32> {
-        if !matches!(self, Self::I32(_)) {
-            *self = Self::I32(Vec::new());
-        }
-        match self {
-            Self::I32(cells) => cells,
-            Self::I64(_) => unreachable!("it was made one above"),
-        }
-    }
-}
-
+/// The id under a zero mask does not matter; zero is in every vocabulary. An item that only fills a batch
+/// up has one token of zero, because a mask without any one makes some models divide by zero.
 fn fill<T: Copy + Default + From<bool> + TryFrom<u32>>(
-    cells: &mut Vec<T>,
-    [items, length]: [usize; 2],
+    cells: &mut [T],
+    length: usize,
     batch: &[&[u32]],
     kind: Kind,
 ) {
-    cells.clear();
-    cells.resize(items * length, T::default());
+    cells.fill(T::default());
     match kind {
         Kind::Types => {}
         Kind::Mask => {
-            for row in 0..items {
+            for (row, cells) in cells.chunks_exact_mut(length.max(1)).enumerate() {
                 let ones = batch.get(row).map_or(1, |ids| ids.len());
-                cells[row * length..][..ones].fill(T::from(true));
+                cells[..ones].fill(T::from(true));
             }
         }
         Kind::Ids => {
@@ -199,35 +132,49 @@ fn fill<T: Copy + Default + From<bool> + TryFrom<u32>>(
 mod tests {
     use super::*;
 
-    const ALL: [(Kind, Width); 3] = [
-        (Kind::Ids, Width::I64),
-        (Kind::Mask, Width::I64),
-        (Kind::Types, Width::I32),
-    ];
+    fn feed() -> TokenFeed {
+        TokenFeed {
+            inputs: vec![
+                (Kind::Ids, TensorElementType::Int64),
+                (Kind::Mask, TensorElementType::Int64),
+                (Kind::Types, TensorElementType::Int32),
+            ],
+        }
+    }
+
+    /// What is written over cells that hold something else.
+    fn written(input: usize, batch: &[&[u32]], at_least: [usize; 2]) -> (Vec<usize>, Vec<i64>) {
+        let batch: Vec<Payload> = batch
+            .iter()
+            .map(|ids| Payload::Tokens(ids.to_vec()))
+            .collect();
+        let batch: Vec<&Payload> = batch.iter().collect();
+        let shape = feed().shape(&batch, at_least).expect("tokens");
+        let mut cells = vec![77; shape.iter().product()];
+        feed()
+            .write(input, &batch, &shape, Cells::I64(&mut cells))
+            .expect("tokens");
+        (shape, cells)
+    }
 
     #[test]
     fn batches_are_padded_to_their_longest_item() {
-        let mut buffers = Buffers::default();
-        buffers.fill(&[&[9; 7]], [0, 0], ALL.to_vec());
-        buffers.fill(&[&[5, 6, 7], &[8]], [0, 0], ALL.to_vec());
-        assert_eq!(buffers.shape, [2, 3]);
-        assert_eq!(buffers.lengths, [3, 1]);
-        assert_eq!(
-            buffers.inputs,
-            [
-                Buffer::I64(vec![5, 6, 7, 8, 0, 0]),
-                Buffer::I64(vec![1, 1, 1, 1, 0, 0]),
-                Buffer::I32(vec![0; 6]),
-            ]
-        );
+        let batch: [&[u32]; 2] = [&[5, 6, 7], &[8]];
+        let of = |input| written(input, &batch, [0, 0]);
+        assert_eq!(of(0), (vec![2, 3], vec![5, 6, 7, 8, 0, 0]));
+        assert_eq!(of(1).1, [1, 1, 1, 1, 0, 0]);
+        assert_eq!(of(2).1, [0; 6]);
     }
 
     #[test]
     fn batches_are_filled_up_to_a_shape() {
-        let mut buffers = Buffers::default();
-        buffers.fill(&[&[5]], [2, 2], ALL.to_vec());
-        assert_eq!(buffers.shape, [2, 2]);
-        assert_eq!(buffers.inputs[0], Buffer::I64(vec![5, 0, 0, 0]));
-        assert_eq!(buffers.inputs[1], Buffer::I64(vec![1, 0, 1, 0]));
+        assert_eq!(written(0, &[&[5]], [2, 2]), (vec![2, 2], vec![5, 0, 0, 0]));
+        assert_eq!(written(1, &[&[5]], [2, 2]).1, [1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn other_payloads_are_refused() {
+        let picture = Payload::Pixels(vec![0; 3].into());
+        assert!(feed().shape(&[&picture], [0, 0]).is_err());
     }
 }

@@ -15,6 +15,9 @@ pub enum WiringError {
     /// No input for the ids.
     #[error("the model has no input for what its task reads")]
     NoInput,
+    /// A model without outputs gives no results.
+    #[error("the model has no output")]
+    NoOutputs,
     /// No output of that name.
     #[error("the model has no output {0}")]
     NoOutput(String),

@@ -102,11 +102,12 @@ impl<'m> Keys<'m> {
 
     /// A file of the folder itself: the folder is one unit, and is copied as one.
     pub(super) fn file(&mut self, key: &str) -> String {
-        self.required(key, "the name of a file in this folder", |value| {
-            let name = value.as_str()?;
-            let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
-            plain.then(|| name.to_owned())
-        })
+        self.required(key, FILE, file)
+    }
+
+    /// Another one.
+    pub(super) fn optional_file(&mut self, key: &str) -> Option<String> {
+        self.optional(key, FILE, file)
     }
 
     pub(super) fn count(&mut self, key: &str) -> u32 {
@@ -191,6 +192,13 @@ impl Drop for Keys<'_> {
 }
 
 const TEXT: &str = "a text that is not empty";
+const FILE: &str = "the name of a file in this folder";
+
+fn file(value: &Value) -> Option<String> {
+    let name = value.as_str()?;
+    let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
+    plain.then(|| name.to_owned())
+}
 
 fn text(value: &Value) -> Option<String> {
     let text = value.as_str().filter(|text| !text.is_empty());

@@ -54,6 +54,8 @@ pub struct RunSettings {
     pub instances: Option<usize>,
     /// Threads inside one run.
     pub threads: Option<usize>,
+    /// The ONNX file that runs on CUDA instead, relative to the folder.
+    pub fp16_file: Option<String>,
 }
 
 /// `[batching]`: what this model has otherwise than `[batch]` of the settings says.
@@ -148,6 +150,7 @@ fn run(keys: &mut Keys<'_>) -> RunSettings {
         device: keys.optional("device", "auto, cpu, cuda or cuda:N", device),
         instances: threads(keys.optional_count("instances", MOST_THREADS)),
         threads: threads(keys.optional_count("threads", MOST_THREADS)),
+        fp16_file: keys.optional_file("fp16_file"),
     }
 }
 

@@ -39,6 +39,7 @@ const IMAGE: &str = r#"
     [run]
     device = "cpu"
     instances = 2
+    fp16_file = "model_fp16.onnx"
     [batching]
     max_items = 1
     max_queue_delay_ms = 5
@@ -99,6 +100,8 @@ fn classifiers_are_read() {
         (224, 0.875, 127.0)
     );
     assert_eq!(manifest.run.instances, Some(2));
+    let half = manifest.run.fp16_file.as_deref();
+    assert_eq!(half, Some("model_fp16.onnx"));
     assert_eq!(
         manifest.batching.max_queue_delay,
         Some(Duration::from_millis(5))
