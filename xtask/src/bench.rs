@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: builds what is measured and what measures, and runs one benchmark.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use crate::cache::CacheDir;
@@ -7,9 +8,11 @@ use crate::cli::BenchArgs;
 use crate::components::{self, Components};
 use crate::error::Error;
 use crate::release::{RAW_BASELINE, ReleaseBinary, WASI_COMMAND};
+use crate::setup::onnxruntime::Build;
+use crate::setup::{self, cuda};
 use crate::steps::{Progress, Step};
 use crate::workspace::Workspace;
-use crate::{environment, process, setup};
+use crate::{environment, process};
 
 /// Sets up, builds in release mode, and becomes `brink-bench NAME`; benchmarks of rules need no set-up.
 pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> Result<(), Error> {
@@ -18,7 +21,8 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
         "purge" => return rules(workspace, &["--bench", "purge"]),
         _ => {}
     }
-    let steps = setup::for_serving(cache, workspace)?;
+    let build = Build::for_gpu(args.name == "gpu" && !on_processor(&args.args));
+    let steps = setup::for_serving(cache, workspace, build)?;
     let mut progress = Progress::new(steps.len() + 4);
     setup::run(&steps, cache, &mut progress)?;
     progress.run(&Components::new(components::WITH_TEST_GUESTS, workspace))?;
@@ -30,13 +34,22 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
     bench
         .arg(&args.name)
         .args(&args.args)
-        .envs(environment::exported(cache, workspace))
+        .envs(environment::exported(cache, workspace, build))
+        .env("LD_LIBRARY_PATH", cuda::library_path(cache))
         .env("BRINK_BIN", workspace.release_binary("brink"))
         .env(
             "BRINK_RAW_BASELINE",
             workspace.release_binary("examples").join(RAW_BASELINE),
         );
     process::become_program(&mut bench)
+}
+
+/// Whether `bench gpu` is only rehearsed, with `--device cpu`.
+fn on_processor(options: &[OsString]) -> bool {
+    let after = options
+        .windows(2)
+        .any(|pair| pair[0] == "--device" && pair[1] == "cpu");
+    after || options.iter().any(|option| option == "--device=cpu")
 }
 
 /// The cost of the rules on a hit: natively, and in the engine that runs components.

@@ -4,7 +4,8 @@
 //! ```text
 //! staging/                             what is being made right now, or was when it was interrupted
 //! downloads/                           packages as fetched, checked by sha256
-//! onnxruntime/1.31.1/                  libonnxruntime.so
+//! onnxruntime/1.31.1/                  libonnxruntime.so; 1.31.1-gpu/ likewise, with the CUDA provider
+//! cuda/                                NVIDIA's packages, if somebody put them there
 //! venv/ venv-test/                     Python: for the converters, and for the tests
 //! models/NAME/                         model.toml, model.onnx, and a tokenizer.json or a labels.txt
 //! ```
@@ -52,6 +53,11 @@ impl CacheDir {
 
     pub(crate) fn onnxruntime(&self, version: &str) -> PathBuf {
         self.root.join("onnxruntime").join(version)
+    }
+
+    /// Where NVIDIA's Python packages may be put.
+    pub(crate) fn cuda(&self) -> PathBuf {
+        self.root.join("cuda")
     }
 
     pub(crate) fn models(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::cache::CacheDir;
 use crate::components::{self, Components};
 use crate::error::Error;
+use crate::setup::onnxruntime::Build;
 use crate::steps::{Progress, State, Step};
 use crate::workspace::Workspace;
 use crate::{environment, process, setup};
@@ -87,9 +88,11 @@ impl CheckStep<'_> {
 
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = self.workspace.cargo();
-        cargo
-            .args(arguments)
-            .envs(environment::exported(self.cache, self.workspace));
+        cargo.args(arguments).envs(environment::exported(
+            self.cache,
+            self.workspace,
+            Build::Cpu,
+        ));
         cargo
     }
 

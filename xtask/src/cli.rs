@@ -10,6 +10,7 @@ use crate::cache::CacheDir;
 use crate::checks::{self, Check};
 use crate::components::{self, Components};
 use crate::error::Error;
+use crate::setup::onnxruntime::Build;
 use crate::setup::{self, model};
 use crate::steps::Progress;
 use crate::workspace::Workspace;
@@ -28,6 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask up                              set up, build, and serve on 127.0.0.1:3000
   cargo xtask up --listen 127.0.0.1:8080      the same on another port
+  cargo xtask up --gpu                        the same with models on a CUDA device
   cargo xtask up -- --help                    every option of `brink up`
   cargo xtask test                            set up and run every check
   cargo xtask test --only clippy              repeat one check
@@ -59,7 +61,11 @@ enum Command {
     Up(UpArgs),
     /// Only sets up: Wasm target, ONNX Runtime, models. Downloads about 155 MB the first time.
     #[command(after_help = ENVIRONMENT)]
-    Setup,
+    Setup {
+        /// Fetches the GPU build of ONNX Runtime (256 MB more), and says which CUDA libraries are missing.
+        #[arg(long)]
+        gpu: bool,
+    },
     /// Fetches and builds models.
     #[command(after_help = ENVIRONMENT)]
     Models {
@@ -89,6 +95,9 @@ pub(crate) struct UpArgs {
     /// Address and port to serve on (default: server.listen in brink.toml, or 127.0.0.1:3000).
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Run models on the first CUDA device; see docs/gpu.md.
+    #[arg(long)]
+    pub(crate) gpu: bool,
     /// Options for `brink up`.
     #[arg(last = true)]
     pub(crate) brink_args: Vec<OsString>,
@@ -96,7 +105,8 @@ pub(crate) struct UpArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The benchmark: `hit`, `miss`, `waiting` or `neighbours` of the product; `decision` or `purge` of the rules.
+    /// The benchmark: `hit`, `miss`, `classify`, `latency`, `overload`, `soak`, `waiting`, `neighbours` or `gpu` of the
+    /// product; `decision` or `purge` of the rules.
     pub(crate) name: String,
     /// Options of the benchmark.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -119,7 +129,10 @@ impl Cli {
         let workspace = Workspace::locate()?;
         match self.command {
             Command::Up(args) => up::run(&args, &cache, &workspace),
-            Command::Setup => set_up(&cache, setup::for_serving(&cache, &workspace)?),
+            Command::Setup { gpu } => set_up(
+                &cache,
+                setup::for_serving(&cache, &workspace, Build::for_gpu(gpu))?,
+            ),
             Command::Models { name } => set_up(
                 &cache,
                 setup::for_models(name.as_deref(), &cache, &workspace)?,

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 
 use crate::cache::CacheDir;
-use crate::setup::{onnxruntime, python};
+use crate::setup::onnxruntime::{self, Build};
+use crate::setup::python;
 use crate::workspace::Workspace;
 
 /// Name and value of each variable.
-pub(crate) fn exported(cache: &CacheDir, workspace: &Workspace) -> [(&'static str, PathBuf); 5] {
+pub(crate) fn exported(
+    cache: &CacheDir,
+    workspace: &Workspace,
+    build: Build,
+) -> [(&'static str, PathBuf); 5] {
     [
         ("BRINK_CACHE", cache.root().to_owned()),
-        ("BRINK_ONNXRUNTIME", onnxruntime::library(cache)),
+        ("BRINK_ONNXRUNTIME", onnxruntime::library(cache, build)),
         ("BRINK_MODELS", cache.models()),
         ("BRINK_COMPONENTS", workspace.components_dir()),
         (

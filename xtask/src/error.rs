@@ -85,6 +85,12 @@ pub(crate) enum Error {
     #[error("BRINK_ONNXRUNTIME names {}, which is not a file", .0.display())]
     NoSuchLibrary(PathBuf),
 
+    #[error("the CUDA provider cannot load {}", missing.join(", "))]
+    CudaMissing {
+        missing: Vec<&'static str>,
+        folder: PathBuf,
+    },
+
     #[error("{0} is in use")]
     PortInUse(SocketAddr),
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::fuzz::Crash;
+use crate::setup::cuda;
 
 const AGAIN: &str = "repeat the command; it goes on where it stopped";
 
@@ -50,6 +51,7 @@ impl Error {
             Self::NoSuchLibrary(_) => {
                 "correct it, or `unset BRINK_ONNXRUNTIME` to have the library fetched".to_owned()
             }
+            Self::CudaMissing { missing, folder } => cuda::remedy(missing, folder),
             Self::PortInUse(address) => format!(
                 "stop what listens there, or `cargo xtask up --listen {}`",
                 neighbour(*address)

@@ -1,6 +1,7 @@
 //! What a fresh machine lacks: the Wasm target, a Python environment, ONNX Runtime, the models.
 
 mod checksum;
+pub(crate) mod cuda;
 mod disk;
 mod installed;
 pub(crate) mod model;
@@ -11,6 +12,7 @@ mod wheel;
 
 use std::fs::{self, File, TryLockError};
 
+use self::onnxruntime::Build;
 use crate::cache::CacheDir;
 use crate::error::Error;
 use crate::steps::{Progress, Step};
@@ -19,18 +21,26 @@ use crate::workspace::Workspace;
 pub(crate) type Steps = Vec<Box<dyn Step>>;
 
 /// Everything that serving needs.
-pub(crate) fn for_serving(cache: &CacheDir, workspace: &Workspace) -> Result<Steps, Error> {
+pub(crate) fn for_serving(
+    cache: &CacheDir,
+    workspace: &Workspace,
+    build: Build,
+) -> Result<Steps, Error> {
     let mut steps: Steps = vec![Box::new(wasm_target::WasmTarget)];
     let mut models = for_models(None, cache, workspace)?;
     // After Python, which fetches it, and before the models, which take longest.
-    models.insert(1, Box::new(onnxruntime::OnnxRuntime::new(cache)?));
+    models.insert(1, Box::new(onnxruntime::OnnxRuntime::new(cache, build)?));
     steps.append(&mut models);
+    if build == Build::Gpu {
+        // Last: what was fetched is there even where a library is missing.
+        steps.push(Box::new(cuda::CudaLibraries::new(cache)));
+    }
     Ok(steps)
 }
 
 /// What serving needs, and the environment of the tests' client.
 pub(crate) fn for_tests(cache: &CacheDir, workspace: &Workspace) -> Result<Steps, Error> {
-    let mut steps = for_serving(cache, workspace)?;
+    let mut steps = for_serving(cache, workspace, Build::Cpu)?;
     steps.push(Box::new(python::Environment::for_tests(cache)));
     Ok(steps)
 }
