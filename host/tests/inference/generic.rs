@@ -133,5 +133,5 @@ async fn row_that_the_model_fails_on_fails_alone() {
     let bad = infer(vec![Input::Tensors(row(&[101, 99_999_999]))]);
     let (good, bad) = tokio::join!(good, bad);
     assert!(good.is_ok());
-    assert_eq!(bad.expect_err("no such id").code, FaultCode::ModelFailed);
+    assert_eq!(bad.expect_err("no such id").code, FaultCode::BadRequest);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Session, Wiring};
+use super::Session;
 use crate::inference::backend::{BackendError, Payload};
 
 /// Lengths of texts that are measured: short, usual, long.
@@ -31,10 +31,8 @@ impl Session {
         items: usize,
         size: usize,
     ) -> Result<Option<Duration>, BackendError> {
-        let blank = match (&self.wiring, self.max_tokens) {
-            (Wiring::Tokens(..), Some(most)) if size <= most as usize => {
-                Payload::Tokens(vec![1; size])
-            }
+        let blank = match self.max_tokens {
+            Some(most) if size <= most as usize => Payload::Tokens(vec![1; size]),
             _ if size == self.blank.size() => self.blank.clone(),
             _ => return Ok(None),
         };
