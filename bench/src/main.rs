@@ -4,6 +4,7 @@
 mod baseline;
 mod classify;
 mod environment;
+mod gpu;
 mod hit;
 mod latency;
 mod load;
@@ -39,6 +40,8 @@ enum Benchmark {
     Neighbours(neighbours::Options),
     /// What classifying pictures and files costs, against ONNX Runtime alone
     Classify(classify::Options),
+    /// What batching gains on a GPU, and how much of it reaches the client
+    Gpu(gpu::Options),
     /// Latency at half load, with batching and one by one
     Latency(latency::Options),
     /// Three times what the host can do, for a minute: who is answered, who is refused, and how fast
@@ -62,6 +65,7 @@ async fn main() -> Result<()> {
         Benchmark::Miss(options) => miss::run(options).await,
         Benchmark::Neighbours(options) => neighbours::run(options).await,
         Benchmark::Classify(options) => classify::run(options).await,
+        Benchmark::Gpu(options) => gpu::run(options).await,
         Benchmark::Latency(options) => latency::run(options).await,
         Benchmark::Overload(options) => overload::run(options).await,
         Benchmark::Soak(options) => soak::run(options).await,

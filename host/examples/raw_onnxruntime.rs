@@ -5,8 +5,12 @@
 //! are counted, as often as the way needs them: once for each item.
 //!
 //! ```text
-//! raw_onnxruntime LIBRARY MODEL_FOLDER TEXTS.json|FOLDER
+//! raw_onnxruntime LIBRARY MODEL_FOLDER TEXTS.json|FOLDER [--device DEVICE] [--batches N,N,...]
 //! ```
+//!
+//! With `--batches`, as for `cargo xtask bench gpu`, it runs sorted batches of those sizes only, and prints
+//! `N<TAB>ITEMS PER SECOND`: time by the clock and of the runs alone, because what counts there is how long
+//! the device takes.
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
 
@@ -18,32 +22,35 @@ use brink_host::inference::{
     open_sessions,
 };
 use brink_protocol::Input;
+use tokio::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let mut argument = |name: &str| arguments.next().ok_or(format!("{name} is missing"));
-    let library = PathBuf::from(argument("the library")?);
-    let folder = PathBuf::from(argument("the model's folder")?);
-    let inputs = inputs(&PathBuf::from(argument(
-        "the file of texts, or a folder of files",
-    )?))?;
-
-    let files = ModelFiles::read(&folder)?;
+    let arguments = Arguments::read(std::env::args().skip(1))?;
+    let inputs = inputs(&arguments.inputs)?;
+    let files = ModelFiles::read(&arguments.folder)?;
     let reader = Reader::load(&files, &[])?;
     let config = InferenceConfig {
-        device: DeviceChoice::Cpu,
+        device: arguments.device,
         sessions: Some(1),
         ..InferenceConfig::default()
     };
-    let runtime = Runtime::load(&library)?;
+    let runtime = Runtime::load(&arguments.library)?;
     let session = open_sessions(&runtime, &files, &config)?.sessions.remove(0);
     let mut bench = Bench { reader, session };
     let arrival: Vec<usize> = (0..inputs.len()).collect();
     let mut sorted = arrival.clone();
-    let sizes = bench.read(&inputs)?;
-    sorted.sort_by_key(|index| sizes[*index].size());
+    let read = bench.read(&inputs)?;
+    sorted.sort_by_key(|index| read[*index].size());
+    if !arguments.batches.is_empty() {
+        for size in arguments.batches {
+            // The first pass allocates.
+            bench.run(&read, &sorted, size)?;
+            println!("{size}\t{:.1}", bench.per_second(&read, &sorted, size)?);
+        }
+        return Ok(());
+    }
     bench.measure(&inputs, &sorted, 16)?;
     let ways = [
         ("one by one", &arrival, 1),
@@ -57,6 +64,42 @@ fn main() -> Result<()> {
         println!("{name}\t{:.3}", bench.measure(&inputs, order, size)?);
     }
     Ok(())
+}
+
+struct Arguments {
+    library: PathBuf,
+    folder: PathBuf,
+    inputs: PathBuf,
+    device: DeviceChoice,
+    batches: Vec<usize>,
+}
+
+impl Arguments {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let mut argument = |name: &str| arguments.next().ok_or(format!("{name} is missing"));
+        let mut read = Self {
+            library: argument("the library")?.into(),
+            folder: argument("the model's folder")?.into(),
+            inputs: argument("the file of texts, or a folder of files")?.into(),
+            device: DeviceChoice::Cpu,
+            batches: Vec::new(),
+        };
+        while let Some(option) = arguments.next() {
+            let value = arguments.next().ok_or(format!("{option} needs a value"))?;
+            match &option[..] {
+                "--device" => read.device = value.parse()?,
+                "--batches" => {
+                    let sizes = value.split(',').map(str::parse);
+                    read.batches = sizes.collect::<std::result::Result<_, _>>()?;
+                }
+                _ => return Err(format!("{option} is no option").into()),
+            }
+        }
+        if read.batches.contains(&0) {
+            return Err("--batches: no batch has 0 items".into());
+        }
+        Ok(read)
+    }
 }
 
 /// The texts of a JSON file, or every file of a folder.
@@ -85,14 +128,26 @@ impl Bench {
         inputs.iter().map(read).collect()
     }
 
-    /// Items per CPU-second of this process.
-    fn measure(&mut self, inputs: &[Input], order: &[usize], size: usize) -> Result<f64> {
-        let before = cpu_seconds()?;
-        let read = self.read(inputs)?;
+    fn run(&mut self, read: &[Payload], order: &[usize], size: usize) -> Result<()> {
         for chunk in order.chunks(size) {
             let batch: Vec<&Payload> = chunk.iter().map(|index| &read[*index]).collect();
             self.session.run(&batch)?;
         }
+        Ok(())
+    }
+
+    /// Items per second by the clock, of what was read before.
+    fn per_second(&mut self, read: &[Payload], order: &[usize], size: usize) -> Result<f64> {
+        let start = Instant::now();
+        self.run(read, order, size)?;
+        Ok(order.len() as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// Items per CPU-second of this process.
+    fn measure(&mut self, inputs: &[Input], order: &[usize], size: usize) -> Result<f64> {
+        let before = cpu_seconds()?;
+        let read = self.read(inputs)?;
+        self.run(&read, order, size)?;
         Ok(inputs.len() as f64 / (cpu_seconds()? - before))
     }
 }

@@ -104,7 +104,7 @@ pub(crate) fn remedy(missing: &[&str], folder: &std::path::Path) -> String {
         let folder = folder.display();
         let path = FOLDERS.map(|inside| format!("{folder}/{inside}")).join(":");
         steps.push(format!(
-            "`python3 -m pip install --only-binary :all: --upgrade --target {folder} {}`; to start `brink` \
+            "`python3 -m pip install --only-binary :all: --upgrade --target {folder} {}` (1.3 GB to fetch); to start `brink` \
              by hand then, `export LD_LIBRARY_PATH={path}`",
             quoted.join(" ")
         ));

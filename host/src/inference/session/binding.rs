@@ -162,10 +162,12 @@ impl Binding {
         self.io
             .bind_output_to_device(&numbers.output, &self.place.output)
             .map_err(runtime_error)?;
+        self.io.synchronize_inputs().map_err(runtime_error)?;
         let options = call.options.unwrap_or(&self.plain);
         let given = session
             .run_binding_with_options(&self.io, options)
             .map_err(runtime_error)?;
+        self.io.synchronize_outputs().map_err(runtime_error)?;
         let value = &given[&numbers.output[..]];
         let results = numbers.results(value, &call.sizes())?;
         let (shape, elements) = (value.dtype().tensor_shape(), value.dtype().tensor_type());

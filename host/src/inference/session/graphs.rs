@@ -89,6 +89,7 @@ impl Graph {
         session
             .run_binding_with_options(&self.io, &self.options)
             .map_err(runtime_error)?;
+        self.io.synchronize_outputs().map_err(runtime_error)?;
         self.device_output
             .copy_into(&mut self.output)
             .map_err(runtime_error)?;

@@ -29,22 +29,18 @@ use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue, SessionOutp
 
 use self::binding::Binding;
 use self::inputs::{Buffers, Feed};
-use self::outputs::{Numbers, NumbersShape};
-use self::pixels::PixelFeed;
-use self::tokens::TokenFeed;
+use self::outputs::Numbers;
+use self::wiring::Wiring;
 use super::backend::{Backend, BackendError, Output, Payload};
 use super::config::InferenceConfig;
 use super::device::Device;
 use super::memory;
-use super::model::{ClassifierInput, ModelFiles, ModelTask};
+use super::model::{ModelFiles, ModelTask};
 use super::runtime::Runtime;
 
 pub use placement::Placement;
 pub(super) use placement::Probe;
 pub use wiring::WiringError;
-
-/// Ids of a warm-up input. Any do; most vocabularies have some hundred.
-const WARM_UP: [u32; 4] = [1; 4];
 
 /// A session and the buffers of its runs.
 pub struct Session {
@@ -74,10 +70,23 @@ enum Memory {
     Bound(Box<Binding>),
 }
 
-/// How payloads become inputs, and outputs results.
-enum Wiring {
-    Numbers(Box<dyn Feed>, Numbers),
-    Tensors(Interface),
+impl Memory {
+    /// The runtime's, or ours if it has none to give: slower, and as right. What is captured needs the former.
+    fn bound(
+        session: &ort::session::Session,
+        device: Device,
+        captured: bool,
+    ) -> Result<Self, ort::Error> {
+        match Binding::new(session, device, captured) {
+            Ok(binding) => Ok(Self::Bound(Box::new(binding))),
+            Err(error) if captured => Err(error),
+            Err(error) => {
+                let reason = &error as &(dyn std::error::Error + 'static);
+                tracing::warn!(reason, %device, "no pinned memory: inputs are copied twice");
+                Ok(Self::Buffers(Buffers::default()))
+            }
+        }
+    }
 }
 
 /// One run of a model whose results are numbers.
@@ -191,7 +200,7 @@ impl Session {
             builder = profiled.map_err(ort::Error::from)?;
         }
         let inner = builder.commit_from_file(files.model_on(device))?;
-        let (wiring, blank) = wire(&inner, files)?;
+        let (wiring, blank) = wiring::wire(&inner, files)?;
         let bound = config.binds(device) && matches!(wiring, Wiring::Numbers(..));
         let mut shrinking = RunOptions::new()?;
         let arenas = providers::arenas(device, captured);
@@ -203,7 +212,7 @@ impl Session {
         }
         Ok(Self {
             memory: match bound {
-                true => Memory::Bound(Box::new(Binding::new(&inner, device, captured)?)),
+                true => Memory::bound(&inner, device, captured)?,
                 false => Memory::Buffers(Buffers::default()),
             },
             inner,
@@ -310,99 +319,6 @@ impl Backend for Session {
 fn captured(files: &ModelFiles, config: &InferenceConfig) -> bool {
     let numbers = !matches!(files.manifest.task, ModelTask::Generic { .. });
     config.cuda_graphs && numbers && !files.manifest.batching.shape_buckets.is_empty()
-}
-
-/// Holds the model against its folder. Also gives an item that the model takes.
-fn wire(
-    session: &ort::session::Session,
-    files: &ModelFiles,
-) -> Result<(Wiring, Payload), WiringError> {
-    let tokens = || Payload::Tokens(WARM_UP.to_vec());
-    match &files.manifest.task {
-        ModelTask::Embed(it) => {
-            let shape = NumbersShape::Vector {
-                pooling: it.pooling,
-                normalize: it.normalize,
-            };
-            let numbers = numbers(session, None, it.dimensions as usize, shape)?;
-            let feed = TokenFeed::of_text(session)?;
-            Ok((Wiring::Numbers(Box::new(feed), numbers), tokens()))
-        }
-        ModelTask::Classify(it) => {
-            let shape = NumbersShape::Scores { logits: it.logits };
-            let output = it.output.as_deref();
-            let numbers = numbers(session, output, files.labels.len(), shape)?;
-            Ok(match &it.input {
-                ClassifierInput::Text { .. } => {
-                    let feed = TokenFeed::of_text(session)?;
-                    (Wiring::Numbers(Box::new(feed), numbers), tokens())
-                }
-                ClassifierInput::Bytes(bytes) => {
-                    let feed = TokenFeed::of_numbers(session, &bytes.tensor)?;
-                    let blank = vec![bytes.padding; (bytes.begin + bytes.end) as usize];
-                    (
-                        Wiring::Numbers(Box::new(feed), numbers),
-                        Payload::Tokens(blank),
-                    )
-                }
-                ClassifierInput::Image(image) => {
-                    let feed = PixelFeed::new(session, image)?;
-                    let size = image.width as usize * image.height as usize * 3;
-                    (
-                        Wiring::Numbers(Box::new(feed), numbers),
-                        Payload::Pixels(vec![0; size].into()),
-                    )
-                }
-            })
-        }
-        ModelTask::Generic { batched } => {
-            let interface = Interface {
-                inputs: wiring::infos(session.inputs(), *batched)?,
-                outputs: wiring::infos(session.outputs(), *batched)?,
-                batched: *batched,
-            };
-            let blank = interface.inputs.iter().map(blank).collect();
-            Ok((Wiring::Tensors(interface), Payload::Tensors(blank)))
-        }
-    }
-}
-
-fn numbers(
-    session: &ort::session::Session,
-    name: Option<&str>,
-    per_item: usize,
-    shape: NumbersShape,
-) -> Result<Numbers, WiringError> {
-    let mut outputs = session.outputs().iter().map(|output| output.name());
-    let output = match name {
-        None => outputs.next().ok_or(WiringError::NoOutputs)?,
-        Some(name) => outputs
-            .find(|output| *output == name)
-            .ok_or_else(|| WiringError::NoOutput(name.to_owned()))?,
-    };
-    Ok(Numbers {
-        output: output.to_owned(),
-        per_item,
-        shape,
-    })
-}
-
-/// A tensor of zeros that fits; where any size will do, of one.
-fn blank(info: &TensorInfo) -> Tensor {
-    let shape: Vec<u64> = info
-        .shape
-        .iter()
-        .map(|size| u64::try_from(*size).unwrap_or(1))
-        .collect();
-    let elements: u64 = shape.iter().product();
-    // Strings are empty: a length of zero.
-    let bytes = elements * info.datatype.size().unwrap_or(4) as u64;
-    Tensor {
-        name: info.name.clone(),
-        datatype: info.datatype,
-        shape,
-        data: vec![0; usize::try_from(bytes).unwrap_or(0)].into(),
-    }
 }
 
 fn run<'s>(

@@ -1,7 +1,15 @@
-//! Whether a model has the inputs and outputs that its folder says it has.
+//! How a model's inputs are filled and its outputs read, and whether it has those that its folder says.
 
-use brink_protocol::tensor::{Datatype, TensorInfo};
+use brink_protocol::tensor::{Datatype, Tensor, TensorInfo};
 use ort::value::{Outlet, TensorElementType};
+
+use super::Interface;
+use super::inputs::Feed;
+use super::outputs::{Numbers, NumbersShape};
+use super::pixels::PixelFeed;
+use super::tokens::TokenFeed;
+use crate::inference::backend::Payload;
+use crate::inference::model::{ClassifierInput, ModelFiles, ModelTask};
 
 /// The model is not the one that its folder describes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +45,108 @@ pub enum WiringError {
         /// Its shape.
         shape: Vec<i64>,
     },
+}
+
+/// Ids of a warm-up input. Any do; most vocabularies have some hundred.
+const WARM_UP: [u32; 4] = [1; 4];
+
+/// How payloads become inputs, and outputs results.
+pub(super) enum Wiring {
+    Numbers(Box<dyn Feed>, Numbers),
+    Tensors(Interface),
+}
+
+/// Holds the model against its folder. Also gives an item that the model takes.
+pub(super) fn wire(
+    session: &ort::session::Session,
+    files: &ModelFiles,
+) -> Result<(Wiring, Payload), WiringError> {
+    let tokens = || Payload::Tokens(WARM_UP.to_vec());
+    match &files.manifest.task {
+        ModelTask::Embed(it) => {
+            let shape = NumbersShape::Vector {
+                pooling: it.pooling,
+                normalize: it.normalize,
+            };
+            let numbers = numbers(session, None, it.dimensions as usize, shape)?;
+            let feed = TokenFeed::of_text(session)?;
+            Ok((Wiring::Numbers(Box::new(feed), numbers), tokens()))
+        }
+        ModelTask::Classify(it) => {
+            let shape = NumbersShape::Scores { logits: it.logits };
+            let output = it.output.as_deref();
+            let numbers = numbers(session, output, files.labels.len(), shape)?;
+            Ok(match &it.input {
+                ClassifierInput::Text { .. } => {
+                    let feed = TokenFeed::of_text(session)?;
+                    (Wiring::Numbers(Box::new(feed), numbers), tokens())
+                }
+                ClassifierInput::Bytes(bytes) => {
+                    let feed = TokenFeed::of_numbers(session, &bytes.tensor)?;
+                    let blank = vec![bytes.padding; (bytes.begin + bytes.end) as usize];
+                    (
+                        Wiring::Numbers(Box::new(feed), numbers),
+                        Payload::Tokens(blank),
+                    )
+                }
+                ClassifierInput::Image(image) => {
+                    let feed = PixelFeed::new(session, image)?;
+                    let size = image.width as usize * image.height as usize * 3;
+                    (
+                        Wiring::Numbers(Box::new(feed), numbers),
+                        Payload::Pixels(vec![0; size].into()),
+                    )
+                }
+            })
+        }
+        ModelTask::Generic { batched } => {
+            let interface = Interface {
+                inputs: infos(session.inputs(), *batched)?,
+                outputs: infos(session.outputs(), *batched)?,
+                batched: *batched,
+            };
+            let blank = interface.inputs.iter().map(blank).collect();
+            Ok((Wiring::Tensors(interface), Payload::Tensors(blank)))
+        }
+    }
+}
+
+fn numbers(
+    session: &ort::session::Session,
+    name: Option<&str>,
+    per_item: usize,
+    shape: NumbersShape,
+) -> Result<Numbers, WiringError> {
+    let mut outputs = session.outputs().iter().map(|output| output.name());
+    let output = match name {
+        None => outputs.next().ok_or(WiringError::NoOutputs)?,
+        Some(name) => outputs
+            .find(|output| *output == name)
+            .ok_or_else(|| WiringError::NoOutput(name.to_owned()))?,
+    };
+    Ok(Numbers {
+        output: output.to_owned(),
+        per_item,
+        shape,
+    })
+}
+
+/// A tensor of zeros that fits; where any size will do, of one.
+fn blank(info: &TensorInfo) -> Tensor {
+    let shape: Vec<u64> = info
+        .shape
+        .iter()
+        .map(|size| u64::try_from(*size).unwrap_or(1))
+        .collect();
+    let elements: u64 = shape.iter().product();
+    // Strings are empty: a length of zero.
+    let bytes = elements * info.datatype.size().unwrap_or(4) as u64;
+    Tensor {
+        name: info.name.clone(),
+        datatype: info.datatype,
+        shape,
+        data: vec![0; usize::try_from(bytes).unwrap_or(0)].into(),
+    }
 }
 
 pub(super) fn element_type(outlet: &Outlet) -> Option<TensorElementType> {
