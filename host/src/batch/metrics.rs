@@ -236,6 +236,12 @@ impl ModelMetrics {
         self.unit_seconds.set(costs.unit_seconds().unwrap_or(0.0));
     }
 
+    /// Makes a series of what is counted only when it happens.
+    #[cfg(test)]
+    pub(crate) fn refuse_any(&self) {
+        self.refused("queue-full");
+    }
+
     /// Items of a call, or one of them, were not computed.
     pub(super) fn refused(&self, reason: &'static str) {
         let labels = ReasonLabels {

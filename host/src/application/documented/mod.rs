@@ -44,7 +44,7 @@ async fn everything() -> Shown {
     let metrics = Metrics::register(&mut registry);
     registry.register_collector(Box::new(OneComponent));
     metrics.http.record_any();
-    metrics.batch.for_model("words", Device::Cpu);
+    metrics.batch.for_model("words", Device::Cpu).refuse_any();
     load_a_model(&metrics).await;
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes all");
