@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::guest::keyvalue::{KeyValue, MemoryStore, Stores};
 use crate::guest::{GuestHost, GuestParts, LocalUpstream, Manifest, Overrides};
 use crate::inference::Runtime;
+use crate::live::{Front, Live, PacedSource, StoredTenants};
 use crate::policy::{Document, Follower};
 use crate::server::{
     Admin, Answer, GuestMetrics, Guests, Limited, Observed, Observer, Purpose, Routes,
@@ -64,6 +65,8 @@ pub struct Running {
     service: InferService,
     telemetry: Telemetry,
     guests: Option<(GuestHost, EdgeSource)>,
+    /// Its sockets, if there is an edge.
+    live: Option<Live>,
     drain: CancellationToken,
     main: JoinHandle<usize>,
     admin: JoinHandle<usize>,
@@ -99,21 +102,23 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
             trust,
         },
     };
-    let main = match &guests {
-        Some((guests, _)) => {
-            let observed = observer(settings.telemetry.gateway_trust);
-            listen(
-                listener,
-                &settings,
-                observed,
-                Guests(guests.clone()),
-                &drain,
-            )
+    let (main, live) = match &guests {
+        Some((guests, source)) => {
+            let observer = observer(settings.telemetry.gateway_trust);
+            let tenants = StoredTenants::new(source.store.clone());
+            let config = settings.live.clone();
+            let live = Live::new(config, metrics.live.clone(), tenants, drain.clone());
+            let paced = settings.live.paced_source.then_some(settings.live.outbox);
+            let answer = PacedSource::new(Guests(guests.clone()), paced);
+            let answer = observed(&settings, &observer, answer);
+            let front = Front::new(answer, live.clone(), observer);
+            (listen(listener, &settings, front, &drain), Some(live))
         }
         None => {
-            let observed = observer(settings.telemetry.inference_trust);
+            let observer = observer(settings.telemetry.inference_trust);
             let routes = Routes(api::router(service.clone()));
-            listen(listener, &settings, observed, routes, &drain)
+            let answer = observed(&settings, &observer, routes);
+            (listen(listener, &settings, answer, &drain), None)
         }
     };
     let admin = tokio::spawn(serve(
@@ -130,6 +135,7 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
         service,
         telemetry,
         guests,
+        live,
         drain,
         main,
         admin,
@@ -160,19 +166,25 @@ async fn bind_both(server: ServerConfig, has_edge: bool) -> Result<(TcpListener,
     Ok((listener, bind(server.admin_listen, admin).await?))
 }
 
+fn observed<A: Answer>(
+    settings: &Settings,
+    observer: &Observer,
+    answer: A,
+) -> Observed<Limited<A>> {
+    let limited = Limited::new(answer, settings.server.max_in_flight);
+    Observed::new(limited, observer.clone())
+}
+
 fn listen(
     listener: TcpListener,
     settings: &Settings,
-    observer: Observer,
     answer: impl Answer,
     drain: &CancellationToken,
 ) -> JoinHandle<usize> {
-    let limited = Limited::new(answer, settings.server.max_in_flight);
-    let observed = Observed::new(limited, observer);
     tokio::spawn(serve(
         listener,
         settings.server.connections,
-        observed,
+        answer,
         drain.clone(),
     ))
 }
@@ -203,7 +215,10 @@ impl Running {
     pub async fn shut_down(self) -> Result<usize> {
         let deadline = Instant::now() + self.settings.server.connections.drain_timeout;
         self.drain.cancel();
-        let cut = self.main.await.context("the listener's task ended early")?;
+        let mut cut = self.main.await.context("the listener's task ended early")?;
+        if let Some(live) = &self.live {
+            cut += live.ended(deadline).await;
+        }
         if let Some((guests, _)) = &self.guests {
             guests.quiesce(deadline).await;
         }

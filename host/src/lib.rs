@@ -17,6 +17,7 @@ pub mod config;
 pub mod connect;
 pub mod guest;
 pub mod inference;
+pub mod live;
 pub mod logging;
 pub mod policy;
 pub mod results;

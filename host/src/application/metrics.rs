@@ -3,6 +3,7 @@
 use prometheus_client::registry::Registry;
 
 use crate::batch::BatchMetrics;
+use crate::live::LiveMetrics;
 use crate::results::CacheItems;
 use crate::server::HttpMetrics;
 use crate::service::RepositoryMetrics;
@@ -14,6 +15,7 @@ pub(super) struct Metrics {
     pub(super) http: HttpMetrics,
     pub(super) batch: BatchMetrics,
     pub(super) repository: RepositoryMetrics,
+    pub(super) live: LiveMetrics,
     pub(super) traces: TraceMetrics,
 }
 
@@ -24,6 +26,7 @@ impl Metrics {
             http: HttpMetrics::register(registry, items.clone()),
             batch: BatchMetrics::register(registry),
             repository: RepositoryMetrics::register(registry),
+            live: LiveMetrics::register(registry),
             traces: TraceMetrics::register(registry),
             items,
         }

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 use crate::batch::BatchConfig;
 use crate::guest::GuestConfig;
 use crate::inference::InferenceConfig;
+use crate::live::LiveConfig;
 use crate::results::ResultsConfig;
 use crate::server::ServerConfig;
 use crate::service::{RepositoryConfig, ServiceConfig};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub service: ServiceConfig,
     /// `[models]`: which are served, and how long they stay in memory.
     pub models: RepositoryConfig,
+    /// `[live]`: WebSockets.
+    pub live: LiveConfig,
     /// `[log]`: what is written about requests.
     pub log: LogConfig,
     /// `[telemetry]`: traces.
@@ -142,6 +145,7 @@ impl Settings {
             results: sections::results(&mut reader),
             service: sections::service(&mut reader),
             models: sections::models(&mut reader),
+            live: sections::live(&mut reader),
             log: sections::log(&mut reader),
             telemetry: sections::telemetry(&mut reader),
         };

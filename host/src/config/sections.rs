@@ -11,6 +11,8 @@ use super::{Level, LogConfig};
 use crate::batch::{BatchConfig, BreakerConfig};
 use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
 use crate::inference::{DeviceChoice, InferenceConfig};
+use crate::live::LiveConfig;
+use crate::live::merge::OutboxLimits;
 use crate::results::ResultsConfig;
 use crate::server::{ConnectionLimits, ServerConfig};
 use crate::service::{RepositoryConfig, ServiceConfig, Versions};
@@ -265,6 +267,53 @@ pub(super) fn models(reader: &mut Reader) -> RepositoryConfig {
             "retry_load_after_ms",
             default.retry_load_after,
         ),
+    }
+}
+
+pub(super) fn live(reader: &mut Reader) -> LiveConfig {
+    let default = LiveConfig::default();
+    let mut section = reader.section("live");
+    LiveConfig {
+        enabled: section.flag("enabled", default.enabled),
+        max_sockets: section.integer("max_sockets", default.max_sockets, 1..=1_000_000),
+        max_sockets_per_tenant: section.integer(
+            "max_sockets_per_tenant",
+            default.max_sockets_per_tenant,
+            1..=1_000_000,
+        ),
+        max_compressed: section.integer("max_compressed", default.max_compressed, 0..=100_000),
+        max_requests_per_socket: section.integer(
+            "max_requests_per_socket",
+            default.max_requests_per_socket,
+            1..=1_000,
+        ),
+        max_frame_bytes: section.integer(
+            "max_frame_bytes",
+            default.max_frame_bytes,
+            1_024..=(64 << 20),
+        ),
+        max_answer_bytes: section.integer(
+            "max_answer_bytes",
+            default.max_answer_bytes,
+            1_024..=(256 << 20),
+        ),
+        outbox: OutboxLimits {
+            budget: section.integer(
+                "send_budget_bytes",
+                default.outbox.budget,
+                4_096..=(64 << 20),
+            ),
+            gap: section.duration("min_gap_ms", default.outbox.gap, 0..=1_000),
+        },
+        ping_interval: milliseconds(&mut section, "ping_interval_ms", default.ping_interval),
+        pong_timeout: milliseconds(&mut section, "pong_timeout_ms", default.pong_timeout),
+        write_timeout: milliseconds(&mut section, "write_timeout_ms", default.write_timeout),
+        max_lifetime: section.duration(
+            "max_lifetime_seconds",
+            default.max_lifetime,
+            1..=(7 * DAY_MS / 1000),
+        ),
+        paced_source: section.flag("paced_source", default.paced_source),
     }
 }
 

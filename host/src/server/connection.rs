@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::Body;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use http_body::Body as HttpBody;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -39,12 +41,24 @@ pub struct ConnectionLimits {
 /// How long to let the system recover when it has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// The body of a request: a connection's, or one of this process, such as that of a request that came as a
+/// message of a WebSocket. Answers take any, so that none of them is boxed on the way of a hit.
+pub trait RequestBody:
+    HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static
+{
+}
+
+impl<B> RequestBody for B where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static
+{
+}
+
 /// Answers one request. A failure is a response, never an error of the connection.
 pub trait Answer: Clone + Send + Sync + 'static {
     /// The answer to a request from `client`.
-    fn answer(
+    fn answer<B: RequestBody>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         client: SocketAddr,
     ) -> impl Future<Output = Response<Body>> + Send;
 }
@@ -147,7 +161,8 @@ async fn converse(
         async move { Ok::<_, Infallible>(answer.answer(request, client).await) }
     });
     let builder = http_builder(limits);
-    let connection = builder.serve_connection(lent, service);
+    // What becomes of a connection that changes to another protocol is the matter of who answered so.
+    let connection = builder.serve_connection_with_upgrades(lent, service);
     let ended = tokio::select! {
         ended = watcher.watch(connection.into_owned()) => ended,
         () = lender.stays_silent(limits.header_timeout) => Err(HeadTimedOut.into()),

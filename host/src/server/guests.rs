@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
-use super::connection::Answer;
+use super::connection::{Answer, RequestBody};
 use super::refusal::Refusal;
 use crate::guest::{BodyFault, GuestError, GuestHost};
 
@@ -15,7 +14,11 @@ use crate::guest::{BodyFault, GuestError, GuestHost};
 pub struct Guests(pub GuestHost);
 
 impl Answer for Guests {
-    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+    async fn answer<B: RequestBody>(
+        &self,
+        request: Request<B>,
+        client: SocketAddr,
+    ) -> Response<Body> {
         match self.0.handle(request, client).await {
             Ok(response) => response.map(Body::new),
             Err(error) => {

@@ -9,10 +9,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection::Answer;
+use super::connection::{Answer, RequestBody};
 use super::refusal::Refusal;
 
 /// Answers through another answer while there is room.
@@ -35,7 +34,11 @@ impl<A> Limited<A> {
 }
 
 impl<A: Answer> Answer for Limited<A> {
-    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+    async fn answer<B: RequestBody>(
+        &self,
+        request: Request<B>,
+        client: SocketAddr,
+    ) -> Response<Body> {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             return Refusal::overloaded(self.limit).into_response();
         };

@@ -25,7 +25,7 @@ mod traced;
 use std::net::SocketAddr;
 
 pub use admin::{Admin, Readiness};
-pub use connection::{Answer, ConnectionLimits, serve};
+pub use connection::{Answer, ConnectionLimits, RequestBody, serve};
 pub use guest_metrics::GuestMetrics;
 #[cfg(test)]
 pub(crate) use guest_metrics::OneComponent;
@@ -36,6 +36,7 @@ pub use metrics::HttpMetrics;
 pub use models::{ModelChange, ModelChanged, ModelEntry, ModelList};
 pub use observe::{Observed, Observer};
 pub use refusal::Refusal;
+pub use route::WEBSOCKET_PATH;
 pub use routes::Routes;
 pub use traced::Tracing;
 

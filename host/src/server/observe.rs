@@ -7,10 +7,9 @@ use axum::body::Body;
 use brink_cache::OutcomeCounts;
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::connection::Answer;
+use super::connection::{Answer, RequestBody};
 use super::metrics::{Answered, Cache, Exemplar, HttpMetrics};
 use super::route::Route;
 use super::traced::{Traced, Tracing};
@@ -56,7 +55,11 @@ impl<A> Observed<A> {
 }
 
 impl<A: Answer> Answer for Observed<A> {
-    async fn answer(&self, mut request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+    async fn answer<B: RequestBody>(
+        &self,
+        mut request: Request<B>,
+        client: SocketAddr,
+    ) -> Response<Body> {
         let start = Instant::now();
         let id = request_id(request.headers_mut());
         let route = Route::of(request.uri().path());

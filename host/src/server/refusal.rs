@@ -47,22 +47,31 @@ impl Refusal {
         }
     }
 
-    /// The whole answer.
-    pub fn into_response(self) -> Response<Body> {
+    /// `{"message", "type", "param", "code"}`, as JSON.
+    pub fn error(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.inner()).expect("strings always serialise")
+    }
+
+    fn inner(&self) -> Inner<'_> {
         let kind = if self.status.is_server_error() {
             "server_error"
         } else {
             "invalid_request_error"
         };
-        let body = serde_json::to_vec(&Envelope {
-            error: Inner {
-                message: &self.message,
-                r#type: kind,
-                param: None,
-                code: self.code,
-            },
-        })
-        .expect("strings always serialise");
+        Inner {
+            message: &self.message,
+            r#type: kind,
+            param: None,
+            code: self.code,
+        }
+    }
+
+    /// The whole answer.
+    pub fn into_response(self) -> Response<Body> {
+        let envelope = Envelope {
+            error: self.inner(),
+        };
+        let body = serde_json::to_vec(&envelope).expect("strings always serialise");
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

@@ -1,6 +1,9 @@
 //! What a request is counted under: a small, fixed set, since clients choose paths and every label value costs
 //! memory for good. The gateway's routes are known here by name only; whether one is served is its matter.
 
+/// Where WebSockets are opened; never a component's.
+pub const WEBSOCKET_PATH: &str = "/v1/ws";
+
 /// A route, or all the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -16,11 +19,12 @@ pub(super) enum Route {
     Model,
     HostInfer,
     HostCatalog,
+    WebSocket,
     Other,
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Embeddings,
         Self::Classify,
         Self::Embed,
@@ -33,6 +37,7 @@ impl Route {
         Self::Model,
         Self::HostInfer,
         Self::HostCatalog,
+        Self::WebSocket,
         Self::Other,
     ];
 
@@ -48,6 +53,7 @@ impl Route {
             "/v2" => Self::OpenOther,
             brink_protocol::INFER_PATH => Self::HostInfer,
             brink_protocol::CATALOG_PATH => Self::HostCatalog,
+            WEBSOCKET_PATH => Self::WebSocket,
             _ if path.starts_with("/v1/models/") => Self::Model,
             _ if path.starts_with("/v2/models/") && path.ends_with("/infer") => Self::OpenInfer,
             _ if path.starts_with("/v2/") => Self::OpenOther,
@@ -69,6 +75,7 @@ impl Route {
             Self::Model => "/v1/models/{id}",
             Self::HostInfer => brink_protocol::INFER_PATH,
             Self::HostCatalog => brink_protocol::CATALOG_PATH,
+            Self::WebSocket => WEBSOCKET_PATH,
             Self::Other => "other",
         }
     }
