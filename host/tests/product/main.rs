@@ -17,3 +17,4 @@ mod support;
 mod tenants;
 mod traces;
 mod warm_up;
+mod websocket;

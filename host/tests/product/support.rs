@@ -95,6 +95,16 @@ impl Product {
         product.expect("the product starts")
     }
 
+    pub(crate) async fn with_tenants_and(
+        tenants: PathBuf,
+        store: Arc<dyn KeyValue>,
+        set: &[&str],
+    ) -> Self {
+        let files = [None, Some(tenants)];
+        let product = Self::try_start(files, Some(store), &[], set).await;
+        product.expect("the product starts")
+    }
+
     pub(crate) async fn with_manifest(manifest: PathBuf) -> Self {
         let edge = Edge {
             manifest,
