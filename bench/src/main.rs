@@ -15,6 +15,7 @@ mod overload;
 mod process;
 mod report;
 mod soak;
+mod streams;
 mod texts;
 mod waiting;
 
@@ -48,6 +49,8 @@ enum Benchmark {
     Overload(overload::Options),
     /// Memory under random shapes for a long time
     Soak(soak::Options),
+    /// Thousands of clients that are streamed to, over WebSockets and as events
+    Streams(streams::Options),
     /// Memory per 1,000 waiting requests
     Waiting(waiting::Options),
     /// The native baseline of `hit`, as a server of its own
@@ -69,6 +72,7 @@ async fn main() -> Result<()> {
         Benchmark::Latency(options) => latency::run(options).await,
         Benchmark::Overload(options) => overload::run(options).await,
         Benchmark::Soak(options) => soak::run(options).await,
+        Benchmark::Streams(options) => streams::run(options).await,
         Benchmark::Waiting(options) => waiting::run(options).await,
         Benchmark::NativeServer {
             address,

@@ -105,8 +105,8 @@ pub(crate) struct UpArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The benchmark: `hit`, `miss`, `classify`, `latency`, `overload`, `soak`, `waiting`, `neighbours` or `gpu` of the
-    /// product; `decision` or `purge` of the rules.
+    /// The benchmark: `hit`, `miss`, `classify`, `latency`, `overload`, `soak`, `streams`, `waiting`, `neighbours` or `gpu` of
+    /// the product; `decision` or `purge` of the rules.
     pub(crate) name: String,
     /// Options of the benchmark.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
