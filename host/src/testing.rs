@@ -134,6 +134,7 @@ impl Harness {
             limits: options.limits,
             idle_shrink_after: Duration::from_secs(60),
             prefetch: false,
+            niceness: 0,
             metrics,
         };
         let model = Model {
@@ -191,6 +192,7 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
     let pool = PoolOptions {
         costs: CostModel::new(&limits),
         prefetch: false,
+        niceness: 0,
         limits,
         idle_shrink_after: Duration::from_secs(60),
         metrics: metrics.for_model(&files.manifest.name, Device::Cpu),

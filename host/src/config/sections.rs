@@ -10,7 +10,7 @@ use super::reader::{Reader, Section};
 use super::{Level, LogConfig};
 use crate::batch::{BatchConfig, BreakerConfig};
 use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
-use crate::inference::{DeviceChoice, InferenceConfig};
+use crate::inference::{DeviceChoice, InferenceConfig, MAX_NICENESS};
 use crate::results::ResultsConfig;
 use crate::server::{ConnectionLimits, ServerConfig};
 use crate::service::{RepositoryConfig, ServiceConfig, Versions};
@@ -162,6 +162,7 @@ pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
     InferenceConfig {
         device,
         sessions: (sessions > 0).then_some(sessions),
+        niceness: section.integer("niceness", default.niceness, 0..=MAX_NICENESS.into()),
         intra_threads: section.integer("intra_threads", default.intra_threads, 1..=1024),
         idle_shrink_after: section.duration(
             "idle_shrink_after_ms",

@@ -19,7 +19,7 @@ mod runtime;
 mod session;
 
 pub use backend::{Backend, BackendError, Output, Payload, Prepare, Prepared};
-pub use config::{InferenceConfig, InferenceConfigError};
+pub use config::{InferenceConfig, InferenceConfigError, MAX_NICENESS};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
 pub use memory::{give_back as give_memory_back, resident_bytes};
 pub use model::{

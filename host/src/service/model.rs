@@ -102,6 +102,11 @@ impl Model {
             limits,
             idle_shrink_after: inference.idle_shrink_after,
             prefetch: matches!(opened.device, Device::Cuda(_)),
+            niceness: match opened.device {
+                Device::Cpu => inference.niceness,
+                // Its processor time is short, and a device should not wait for it.
+                Device::Cuda(_) => 0,
+            },
             metrics: metrics.for_model(&info.name, opened.device),
         };
         let sessions = sessions.into_iter();
