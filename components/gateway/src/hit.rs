@@ -1,7 +1,8 @@
 //! The hit path: from a request and a look-up to an answer, or to what is missing.
 //!
 //! Both doors of the component run this. The synchronous one (`brink:edge/fast`) calls
-//! [`answer`], which needs a store that answers at once. The asynchronous one (`wasi:http`)
+//! [`first`], which needs a store that answers at once, and [`Missing::conclude`] when its host has made the
+//! call ([`resume`](crate::resume)). The asynchronous one (`wasi:http`)
 //! stops between the two halves to fetch all entries together, and goes on with what is
 //! missing:
 //!
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use brink_cache::key::Task;
 use brink_cache::{Key, RequestControl, UnixSeconds};
-use brink_protocol::{Catalog, Fault, InferAnswer, InferRequest};
+use brink_protocol::{Catalog, Fault, FaultCode, InferAnswer, InferReply, InferRequest};
 use http::StatusCode;
 
 use crate::default_model::Purpose;
@@ -103,11 +104,33 @@ pub struct Missing {
     resolved: Resolved,
     timing: Timing,
     since: Duration,
+    /// How long the call took, where somebody else has made it.
+    took: Option<Duration>,
 }
 
 /// Results that were served stale.
 #[derive(Debug)]
 pub struct Stale(Resolved);
+
+/// What follows from a request and from what is stored.
+#[derive(Debug)]
+pub enum First {
+    /// Stored entries are enough.
+    Answered(Reply),
+    /// The host has to be asked.
+    Missing(Box<Missing>),
+    /// Something else has to be asked, or something is to be done afterwards.
+    Elsewhere,
+}
+
+/// What became of a request once the host was asked.
+#[derive(Debug)]
+pub enum Concluded {
+    /// An answer, and entries to store afterwards.
+    Answered(Result<Reply, ApiError>, Vec<Stored>),
+    /// The keys are bound to a model that the host no longer serves.
+    ModelChanged(Box<Missing>),
+}
 
 /// Answers a request from stored entries alone; `None` when that is not possible, or when
 /// something is to be done afterwards.
@@ -121,15 +144,33 @@ pub fn answer(
     store: &mut impl LookUp,
     clock: &impl Clock,
 ) -> Result<Option<Reply>, ApiError> {
+    Ok(match first(head, body, known, store, clock)? {
+        First::Answered(reply) => Some(reply),
+        First::Missing(_) | First::Elsewhere => None,
+    })
+}
+
+/// Answers a request from stored entries, or tells what is missing.
+///
+/// # Errors
+/// What the client did wrong, or asked for and cannot have.
+pub fn first(
+    head: &Head<'_>,
+    body: &[u8],
+    known: Known<'_>,
+    store: &mut impl LookUp,
+    clock: &impl Clock,
+) -> Result<First, ApiError> {
     let pending = match begin(head, body, known, clock)? {
-        Begun::Answered(reply) => return Ok(Some(reply)),
-        Begun::CatalogNeeded | Begun::Tokenize(_) | Begun::Origin => return Ok(None),
+        Begun::Answered(reply) => return Ok(First::Answered(reply)),
+        Begun::CatalogNeeded | Begun::Tokenize(_) | Begun::Origin => return Ok(First::Elsewhere),
         Begun::Pending(pending) => pending,
     };
-    match pending.settle(store, clock)? {
-        Settled::Answered(reply) => Ok(Some(reply)),
-        Settled::Stale(..) | Settled::Missing(_) => Ok(None),
-    }
+    Ok(match pending.settle(store, clock)? {
+        Settled::Answered(reply) => First::Answered(reply),
+        Settled::Missing(missing) => First::Missing(missing),
+        Settled::Stale(..) => First::Elsewhere,
+    })
 }
 
 /// Reads and checks a request. Routes without a body do not look at it.
@@ -328,6 +369,7 @@ impl Pending {
             resolved,
             timing,
             since,
+            took: None,
         })))
     }
 }
@@ -338,13 +380,52 @@ impl Missing {
         self.resolved.upstream_call(request_id, timeout)
     }
 
+    /// Tells how long the call took, where that is not the time since the look-up.
+    pub fn took(&mut self, time: Duration) {
+        self.took = Some(time);
+    }
+
+    /// What becomes of the request now that the host was asked: an answer of what it computed, of stale results
+    /// if it failed and they may stand in, or an error.
+    pub fn conclude(
+        self: Box<Self>,
+        told: Result<InferReply, ApiError>,
+        clock: &impl Clock,
+    ) -> Concluded {
+        let (error, negative) = match told {
+            Ok(Ok(computed)) => {
+                return match self.complete(computed, clock) {
+                    Ok(Answer { reply, store }) => Concluded::Answered(Ok(reply), store),
+                    Err(error) => Concluded::Answered(Err(error), Vec::new()),
+                };
+            }
+            Ok(Err(fault)) if fault.code == FaultCode::ModelChanged => {
+                return Concluded::ModelChanged(self);
+            }
+            Ok(Err(fault)) => {
+                let negative = fault
+                    .item
+                    .and_then(|item| self.negative(item, &fault, clock));
+                (self.error(fault), negative)
+            }
+            Err(error) => (error, None),
+        };
+        let answer = self.complete_stale(&error, clock).ok_or(error);
+        Concluded::Answered(answer, negative.into_iter().collect())
+    }
+
+    fn upstream_took(&self, clock: &impl Clock) -> Duration {
+        let since = || clock.monotonic().saturating_sub(self.since);
+        self.took.unwrap_or_else(since)
+    }
+
     /// Builds the answer from what the host computed, and the entries to store afterwards.
     ///
     /// # Errors
     /// 502 when the host's answer does not fit the call.
     pub fn complete(self, upstream: InferAnswer, clock: &impl Clock) -> Result<Answer, ApiError> {
         let mut timing = self.timing;
-        timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
+        timing.upstream = Some(self.upstream_took(clock));
         self.resolved.complete(Some(upstream), timing, clock.now())
     }
 
@@ -355,7 +436,7 @@ impl Missing {
             return None;
         }
         let mut timing = self.timing;
-        timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
+        timing.upstream = Some(self.upstream_took(clock));
         self.resolved.complete_stale(error.status, timing)
     }
 

@@ -32,6 +32,7 @@ pub mod priority;
 pub mod rate;
 pub mod reply;
 pub mod request_id;
+pub mod resume;
 pub mod route;
 pub mod ruling;
 pub mod stored_keys;

@@ -22,7 +22,7 @@ use crate::error::ApiError;
 /// A host that is up accepts a connection at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The host answers at its deadline by itself; only a lost answer is waited for longer.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// What a client is told to wait when the host is gone.
 pub(super) const RETRY_AFTER_MS: u32 = 1000;
 /// A catalogue takes no model time.
@@ -84,9 +84,11 @@ pub(super) fn options(timeout: Duration) -> RequestOptions {
 fn unreachable_host(error: &ErrorCode, timeout: Duration) -> ApiError {
     eprintln!("the call to the inference host failed: {error:?}");
     match error {
-        ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => {
-            ApiError::host_timeout(timeout.as_millis().try_into().unwrap_or(u32::MAX))
-        }
+        ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => timed_out(timeout),
         _ => ApiError::host_unavailable(RETRY_AFTER_MS),
     }
+}
+
+pub(super) fn timed_out(timeout: Duration) -> ApiError {
+    ApiError::host_timeout(timeout.as_millis().try_into().unwrap_or(u32::MAX))
 }
