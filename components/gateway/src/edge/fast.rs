@@ -12,6 +12,7 @@ use std::time::Duration;
 use brink_cache::UnixSeconds;
 use brink_cache::tenant::bucket_key;
 use brink_protocol::Catalog;
+use bytes::Bytes;
 
 use super::SystemClock;
 use super::bindings::exports::brink::edge::fast::{Guest, Reply as WireReply};
@@ -49,7 +50,7 @@ impl Guest for Door {
                 Some(fast) => fast,
                 None => fast.insert(Fast::open()?),
             };
-            fast.answer(&head, &body)
+            fast.answer(&head, body.into())
         })
     }
 }
@@ -79,7 +80,7 @@ impl Fast {
         })
     }
 
-    fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<WireReply> {
+    fn answer(&mut self, head: &Head<'_>, body: Bytes) -> Option<WireReply> {
         let clock = Frozen(SystemClock.now());
         let catalog = self.catalog(clock.now());
         let in_force = self.in_force(clock.now());
