@@ -38,6 +38,7 @@ mod lead;
 mod model;
 mod plan;
 mod repository;
+mod room;
 mod share;
 
 pub use config::{ServiceConfig, ServiceConfigError};
@@ -51,6 +52,7 @@ pub use repository::{
 use active::ActiveCalls;
 use call::Call;
 use lead::Answer;
+use room::Room;
 use share::{Admitted, Shares};
 
 /// Answers calls for one or more models. Cheap to clone; clones share everything.
@@ -65,6 +67,8 @@ struct Inner {
     flights: Collapse<Answer>,
     /// One permit per core: more reading of inputs at once would only take turns.
     reading: Arc<Semaphore>,
+    /// For inputs that are read and wait for a place in a queue.
+    room: Room,
     calls: ActiveCalls,
     shares: Shares,
     items: CacheItems,
@@ -142,6 +146,7 @@ impl InferService {
             store: ResultStore::new(results.max_bytes),
             flights: Collapse::new(limits),
             reading: Arc::new(Semaphore::new(cores)),
+            room: Room::new(config.max_decoded_bytes),
             calls: ActiveCalls::default(),
             shares: Shares::new(config.max_tenants),
             items,

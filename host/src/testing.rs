@@ -107,6 +107,8 @@ pub(crate) struct Options {
     pub(crate) results: ResultsConfig,
     /// Whether runs wait at the gate.
     pub(crate) gated: bool,
+    /// Limits of calls.
+    pub(crate) config: ServiceConfig,
 }
 
 impl Default for Options {
@@ -115,6 +117,10 @@ impl Default for Options {
             limits: BatchConfig::default().limits(Device::Cpu),
             results: ResultsConfig::default(),
             gated: false,
+            config: ServiceConfig {
+                max_timeout: Duration::from_secs(60),
+                ..ServiceConfig::default()
+            },
         }
     }
 }
@@ -144,11 +150,7 @@ impl Harness {
             pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
         };
         let items = CacheItems::register(&mut registry);
-        let config = ServiceConfig {
-            max_timeout: Duration::from_secs(60),
-            ..ServiceConfig::default()
-        };
-        let service = InferService::new(vec![model], options.results, config, items);
+        let service = InferService::new(vec![model], options.results, options.config, items);
         Self {
             service: service.expect("one name"),
             computed,

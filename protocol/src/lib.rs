@@ -16,6 +16,8 @@ pub mod fault;
 pub mod infer;
 pub mod limits;
 pub mod message;
+pub mod pieces;
+pub mod refusal;
 pub mod tensor;
 pub mod tokenize;
 

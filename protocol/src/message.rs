@@ -1,8 +1,7 @@
 //! The envelope: a mark, a version, then the [postcard](https://postcard.jamesmunns.com)
 //! form of the value. No trailing bytes are allowed.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_MESSAGE_BYTES;
 
@@ -35,8 +34,8 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_extend(value, bytes).expect("messages hold no value that cannot be serialised")
 }
 
-/// The value in the bytes.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
+/// The value in the bytes, which it may borrow from.
+pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, MessageError> {
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(MessageError::TooLarge(bytes.len()));
     }

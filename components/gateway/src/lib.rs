@@ -20,6 +20,7 @@ pub mod digest;
 pub mod error;
 pub mod error_form;
 pub mod forms;
+pub mod gathered;
 pub mod head;
 pub mod hit;
 pub mod in_force;

@@ -247,6 +247,11 @@ pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
     ServiceConfig {
         max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
         max_tenants: section.integer("max_tenants", default.max_tenants, 1..=1_000_000),
+        max_decoded_bytes: section.integer(
+            "max_decoded_mib",
+            default.max_decoded_bytes >> 20,
+            1..=MAX_MIB,
+        ) << 20,
     }
 }
 

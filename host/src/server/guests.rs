@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
+use brink_protocol::refusal::ErrorForm;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -16,11 +17,12 @@ pub struct Guests(pub GuestHost);
 
 impl Answer for Guests {
     async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+        let form = ErrorForm::of(request.uri().path());
         match self.0.handle(request, client).await {
             Ok(response) => response.map(Body::new),
             Err(error) => {
                 report(&error);
-                refusal(&error).into_response()
+                refusal(&error).into_response(form)
             }
         }
     }

@@ -23,6 +23,17 @@ pub enum InferError {
     /// Too much is being computed already.
     #[error(transparent)]
     TooManyFlights(#[from] TooManyFlights),
+    /// Its inputs would take more memory once they are read than a call may have.
+    #[error(
+        "the inputs take {bytes} bytes once they are read; at most {max_bytes} are allowed in one call \
+         (service.max_decoded_mib): send fewer at once"
+    )]
+    TooMuchDecoded {
+        /// What they would take.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
     /// The call's deadline passed.
     #[error("the deadline passed before there was a result")]
     DeadlineExceeded,
@@ -46,7 +57,11 @@ impl InferError {
                 | BatchError::DeadlineExceeded
                 | BatchError::SessionLost => true,
             },
-            Self::TooManyFlights(_) | Self::DeadlineExceeded | Self::Lost => true,
+            // Others may have asked for less beside it.
+            Self::TooMuchDecoded { .. }
+            | Self::TooManyFlights(_)
+            | Self::DeadlineExceeded
+            | Self::Lost => true,
         }
     }
 
@@ -73,7 +88,8 @@ impl InferError {
                 | InputError::TooManyBytes { .. }
                 | InputError::Image(_)
                 | InputError::Tensors(_),
-            ) => FaultCode::BadRequest,
+            )
+            | Self::TooMuchDecoded { .. } => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(BackendError::Refused(_))) => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(_)) => FaultCode::ModelFailed,
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {

@@ -176,7 +176,7 @@ async fn an_answer_that_is_too_large_is_told_so() {
     let large = LocalUpstream::new(
         "gate.internal",
         tower::service_fn(|_| async {
-            let body = Full::new(Bytes::from(vec![0; (16 << 20) + 1]));
+            let body = Full::new(Bytes::from(vec![0; (17 << 20) + 1]));
             Ok::<_, std::convert::Infallible>(http::Response::new(body))
         }),
     );

@@ -109,12 +109,21 @@ impl Product {
 
     /// With the models of that folder.
     pub(crate) async fn with_models(models: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::with_models_and(models, variables, &[]).await
+    }
+
+    /// With the models of that folder, and other settings.
+    pub(crate) async fn with_models_and(
+        models: &Path,
+        variables: &[(&str, &str)],
+        set: &[&str],
+    ) -> Self {
         let edge = Self::edge([None, None], None, variables);
         let files = Files {
             models: models.to_owned(),
             ..files()
         };
-        let started = start(Self::settings(&[]), &files, Some(edge)).await;
+        let started = start(Self::settings(set), &files, Some(edge)).await;
         started.map(Self).expect("the product starts")
     }
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use brink_cache::UnixSeconds;
 use brink_cache::tenant::bucket_key;
-use brink_protocol::{Catalog, INFER_PATH, InferReply, MEDIA_TYPE, message};
+use brink_protocol::infer::decode_reply;
+use brink_protocol::{Catalog, INFER_PATH, InferReply, MEDIA_TYPE};
+use bytes::Bytes;
 
 use super::SystemClock;
 use super::bindings::exports::brink::edge::fast::{Guest, Message};
@@ -25,7 +27,7 @@ use crate::error::ApiError;
 use crate::head::Head;
 use crate::hit::{self, Clock, Concluded, First, Known, Missing};
 use crate::in_force::InForce;
-use crate::items::Prefixes;
+use crate::items::{MAX_ANSWER_BYTES, Prefixes};
 use crate::rate::Admission;
 use crate::reply::{Exchange, Reply};
 use crate::resume::{Notes, Recording, Replaying, Told};
@@ -47,12 +49,12 @@ pub(super) struct Door;
 impl Guest for Door {
     fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<Message> {
         let head = Head::parse(&head)?;
-        Fast::of_this_instance(|fast| fast.answer(&head, &body))
+        Fast::of_this_instance(|fast| fast.answer(&head, body.into()))
     }
 
     fn resume(request: Vec<u8>, body: Vec<u8>, made: Message, result: Message) -> Option<Message> {
         let head = Head::parse(&request)?;
-        Fast::of_this_instance(|fast| fast.resume(&head, &body, &made, &result))
+        Fast::of_this_instance(|fast| fast.resume(&head, body.into(), &made, result))
     }
 }
 
@@ -92,7 +94,7 @@ impl Fast {
         })
     }
 
-    fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<Message> {
+    fn answer(&mut self, head: &Head<'_>, body: Bytes) -> Option<Message> {
         let clock = Frozen(SystemClock.now());
         let now = self.now(&clock);
         let mut store = Recording::new(&self.store);
@@ -139,15 +141,17 @@ impl Fast {
     }
 
     fn call_body(&self, missing: &Missing, notes: &Notes) -> Vec<u8> {
-        message::encode(&missing.upstream_call(&notes.id, self.settings.upstream_timeout))
+        // The body that the door is shown is small: no need to send pieces.
+        let call = missing.upstream_call(&notes.id, self.settings.upstream_timeout);
+        call.pieces().flatten().collect()
     }
 
     fn resume(
         &mut self,
         head: &Head<'_>,
-        body: &[u8],
+        body: Bytes,
         made: &Message,
-        result: &Message,
+        result: Message,
     ) -> Option<Message> {
         let notes = Notes::read(&made.head)?;
         let clock = Frozen(SystemClock.now());
@@ -177,15 +181,15 @@ impl Fast {
     }
 
     /// What the host brought from its call.
-    fn told(&self, result: &Message, missing: &mut Missing) -> Result<InferReply, ApiError> {
+    fn told(&self, result: Message, missing: &mut Missing) -> Result<InferReply, ApiError> {
         match Told::read(&result.head) {
             Told::Answered(took) => {
                 missing.took(took);
-                message::decode(&result.body)
+                decode_reply(&result.body.into())
                     .map_err(|error| ApiError::host_nonsense(&error.to_string()))
             }
             Told::TimedOut => Err(timed_out(self.settings.upstream_timeout + GRACE)),
-            Told::TooLarge => Err(ApiError::host_nonsense("more bytes than this edge takes")),
+            Told::TooLarge => Err(ApiError::answer_too_large(MAX_ANSWER_BYTES)),
             Told::Unreachable => Err(ApiError::host_unavailable(RETRY_AFTER_MS)),
         }
     }

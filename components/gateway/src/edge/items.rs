@@ -39,9 +39,7 @@ async fn attempt(edge: &Rc<Edge>, pending: Pending, id: &str) -> Result<Attempt,
     let keys = pending.keys().map(|key| key.to_hex());
     let mut fetched = Prefetched(edge.store.get_all(keys).await.into());
     let missing = match pending.settle(&mut fetched, &SystemClock)? {
-        Settled::Answered(reply) => {
-            return Ok(Attempt::Answered(reply));
-        }
+        Settled::Answered(reply) => return Ok(Attempt::Answered(reply)),
         Settled::Stale(reply, stale) => {
             edge.refresh_afterwards(stale.refresh(id, edge.settings.upstream_timeout));
             return Ok(Attempt::Answered(reply));
@@ -50,6 +48,8 @@ async fn attempt(edge: &Rc<Edge>, pending: Pending, id: &str) -> Result<Attempt,
     };
     let call = missing.upstream_call(id, edge.settings.upstream_timeout);
     let told = edge.fetch_results(&call).await;
+    // The answer may need the room of its inputs.
+    drop(call);
     Ok(match missing.conclude(told, &SystemClock) {
         Concluded::Answered(answer, store) => {
             store_afterwards(edge.clone(), store);

@@ -28,8 +28,9 @@ const TIMEOUT: &[u8] = b"timeout-ms";
 /// How names of headers begin that are the component's own.
 const NOTE: &[u8] = b"note-";
 
-/// Most bytes of a result: an instance has to hold it beside the answer made of it.
-const MAX_RESULT_BYTES: usize = 16 << 20;
+/// Most bytes of a result: an instance has to hold it beside the answer made of it. A gateway's answer may have
+/// 16 MiB of results.
+const MAX_RESULT_BYTES: usize = 17 << 20;
 
 /// Whether a component wants a call made.
 pub(super) fn is_call(message: &Message) -> bool {

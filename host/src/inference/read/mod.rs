@@ -133,6 +133,19 @@ impl Reader {
         }
     }
 
+    /// Most bytes that a session's form of this input takes, told without reading it. Tensors take none: they stay where
+    /// they came.
+    pub fn decoded_bytes(&self, input: &Input) -> usize {
+        match (self, input) {
+            (Self::Text(tokenizer), Input::Text(text)) => tokenizer.most_bytes(text.len()),
+            (Self::Text(tokenizer), Input::Tokens(ids)) => tokenizer.most_bytes(ids.len()),
+            (Self::Image(reader), Input::Blob(_)) => reader.decoded_bytes(),
+            (Self::Bytes(reader), Input::Blob(_)) => reader.decoded_bytes(),
+            // Anything else is refused, or is tensors.
+            _ => 0,
+        }
+    }
+
     fn wants(&self) -> &'static str {
         match self {
             Self::Text(_) => "text or token ids",

@@ -90,6 +90,13 @@ impl Tokenizer {
         })
     }
 
+    /// Most bytes of the ids of a text with so many bytes, or of so many ids. A token stands for a byte of text at
+    /// least, and what is above the model's limit is cut or refused.
+    pub(super) fn most_bytes(&self, length: usize) -> usize {
+        let tokens = length.saturating_add(self.prefix.len() + self.suffix.len());
+        tokens.min(self.limits.max_tokens as usize) * size_of::<u32>()
+    }
+
     /// The ids of a text, special tokens included. Milliseconds for a long one: not for a thread that
     /// serves connections.
     pub fn encode_text(&self, text: &str, truncate: bool) -> Result<Vec<u32>, InputError> {
