@@ -107,6 +107,8 @@ pub(crate) struct Options {
     pub(crate) results: ResultsConfig,
     /// Whether runs wait at the gate.
     pub(crate) gated: bool,
+    /// Most bytes of all results of a call.
+    pub(crate) max_output_bytes: usize,
 }
 
 impl Default for Options {
@@ -115,6 +117,7 @@ impl Default for Options {
             limits: BatchConfig::default().limits(Device::Cpu),
             results: ResultsConfig::default(),
             gated: false,
+            max_output_bytes: usize::MAX,
         }
     }
 }
@@ -141,6 +144,7 @@ impl Harness {
             reader: Reader::Text(Box::new(tokenizer())),
             device: Device::Cpu,
             pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+            max_output_bytes: options.max_output_bytes,
         };
         let items = CacheItems::register(&mut registry);
         let config = ServiceConfig {
@@ -209,6 +213,7 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
         reader: Reader::Text(Box::new(tokenizer())),
         device: Device::Cpu,
         pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+        max_output_bytes: usize::MAX,
     }
 }
 
