@@ -273,6 +273,7 @@ pub(super) fn models(reader: &mut Reader) -> RepositoryConfig {
             "retry_load_after_ms",
             default.retry_load_after,
         ),
+        load_timeout: section.duration("load_timeout_ms", default.load_timeout, 1000..=DAY_MS),
     }
 }
 
