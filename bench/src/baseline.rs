@@ -60,6 +60,7 @@ pub(crate) async fn serve_native(
                 created: 0,
                 owned_by: "baseline".to_owned(),
             }],
+            ..Catalog::default()
         }),
         in_force: Arc::default(),
         file: vec![b'x'; file_bytes].into(),

@@ -30,6 +30,7 @@ use crate::results::{CacheItems, ResultsConfig};
 use crate::telemetry::Trace;
 
 mod active;
+mod answer_size;
 mod call;
 mod config;
 mod error;
@@ -96,7 +97,8 @@ pub struct ModelStatus {
     pub device: Option<Device>,
     /// Whether it can run.
     pub state: ModelState,
-    /// What the process grew by when it was loaded; `None` while it is not in memory.
+    /// What the process grew by when it was loaded, at least its weights and what it took before; `None`
+    /// while it is not in memory.
     pub memory_bytes: Option<u64>,
     /// How long nobody has asked for it.
     pub idle: Duration,
@@ -170,7 +172,7 @@ impl InferService {
         self.0.repository.status()
     }
 
-    /// Whether calls are accepted and every model that is in memory can run.
+    /// Whether calls are accepted and a model can run.
     pub fn is_ready(&self) -> bool {
         !self.0.calls.is_closed() && self.0.repository.is_ready()
     }

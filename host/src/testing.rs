@@ -109,6 +109,8 @@ pub(crate) struct Options {
     pub(crate) gated: bool,
     /// Limits of calls.
     pub(crate) config: ServiceConfig,
+    /// Most bytes of all results of a call.
+    pub(crate) max_output_bytes: usize,
 }
 
 impl Default for Options {
@@ -121,6 +123,7 @@ impl Default for Options {
                 max_timeout: Duration::from_secs(60),
                 ..ServiceConfig::default()
             },
+            max_output_bytes: usize::MAX,
         }
     }
 }
@@ -148,6 +151,7 @@ impl Harness {
             reader: Reader::Text(Box::new(tokenizer())),
             device: Device::Cpu,
             pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+            max_output_bytes: options.max_output_bytes,
         };
         let items = CacheItems::register(&mut registry);
         let service = InferService::new(vec![model], options.results, options.config, items);
@@ -213,6 +217,7 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
         reader: Reader::Text(Box::new(tokenizer())),
         device: Device::Cpu,
         pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+        max_output_bytes: usize::MAX,
     }
 }
 

@@ -67,6 +67,7 @@ static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     };
     Arc::new(Catalog {
         models: kinds.into_iter().enumerate().map(model).collect(),
+        ..Catalog::default()
     })
 });
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use brink_protocol::limits::MAX_INPUTS;
+use brink_protocol::limits::{MAX_INPUTS, MAX_MESSAGE_BYTES};
 use toml::Value;
 
 use super::reader::{Reader, Section};
@@ -171,8 +171,16 @@ pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
         ),
         cuda_memory_bytes: cuda_memory_mib * MIB,
         cuda_graphs: section.flag("cuda_graphs", default.cuda_graphs),
+        max_output_bytes: max_output_mib(&mut section, default.max_output_bytes) << 20,
         ..default
     }
+}
+
+/// What is above could not be sent: a message also has names and lengths in it.
+fn max_output_mib(section: &mut Section<'_>, default: usize) -> usize {
+    const AROUND: usize = 4 << 20;
+    let most = (MAX_MESSAGE_BYTES - AROUND) >> 20;
+    section.integer("max_output_mib", default >> 20, 1..=most as u64)
 }
 
 pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
@@ -271,6 +279,7 @@ pub(super) fn models(reader: &mut Reader) -> RepositoryConfig {
             "retry_load_after_ms",
             default.retry_load_after,
         ),
+        load_timeout: section.duration("load_timeout_ms", default.load_timeout, 1000..=DAY_MS),
     }
 }
 

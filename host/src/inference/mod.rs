@@ -23,8 +23,9 @@ pub use config::{InferenceConfig, InferenceConfigError, MAX_NICENESS};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
 pub use memory::{give_back as give_memory_back, resident_bytes};
 pub use model::{
-    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, MANIFEST,
-    Manifest, ModelError, ModelFiles, ModelTask, Pooling, Resize, RunSettings,
+    BatchSettings, BytesInput, Claim, Classification, ClassifierInput, Embedding, ImageInput,
+    MANIFEST, Manifest, ModelError, ModelFiles, ModelFolder, ModelTask, Pooling, Resize,
+    RunSettings, WarmUp,
 };
 pub use open::{SessionError, Sessions, open_sessions};
 pub use read::{

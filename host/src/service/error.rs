@@ -71,10 +71,20 @@ impl InferError {
         let retry_after = self.retry_after();
         Fault {
             code: self.code(),
-            message: self.to_string(),
+            message: self.message(),
             item,
             retry_after_ms: retry_after
                 .map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)),
+        }
+    }
+
+    /// What mends it is the cause's to say, where the client can mend it.
+    fn message(&self) -> String {
+        match self {
+            Self::Batch(BatchError::Backend(error @ BackendError::OutputTooLarge { .. })) => {
+                error.to_string()
+            }
+            _ => self.to_string(),
         }
     }
 
@@ -89,8 +99,10 @@ impl InferError {
                 | InputError::Image(_)
                 | InputError::Tensors(_),
             )
-            | Self::TooMuchDecoded { .. } => FaultCode::BadRequest,
-            Self::Batch(BatchError::Backend(BackendError::Refused(_))) => FaultCode::BadRequest,
+            | Self::TooMuchDecoded { .. }
+            | Self::Batch(BatchError::Backend(
+                BackendError::Refused(_) | BackendError::OutputTooLarge { .. },
+            )) => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(_)) => FaultCode::ModelFailed,
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {
                 FaultCode::DeadlineExceeded

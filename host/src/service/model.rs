@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use brink_protocol::ModelInfo;
 use brink_protocol::limits::MAX_INPUTS;
@@ -25,6 +26,8 @@ pub struct Model {
     pub device: Device,
     /// Payloads to results.
     pub pool: BatchPool,
+    /// Most bytes of all results of a call.
+    pub max_output_bytes: usize,
 }
 
 /// Why a model does not serve.
@@ -42,6 +45,36 @@ pub enum OpenError {
     /// Models of this host were given and not loaded.
     #[error("the model was not loaded from a folder")]
     NoLoader,
+    /// Its folder was to be looked for.
+    #[error("the folder of models cannot be read")]
+    Folder(#[source] io::Error),
+    /// What was loaded may be neither the old files nor the new ones.
+    #[error("its files changed while it was loaded; try again")]
+    ChangedMeanwhile,
+    /// It would never fit, whatever else leaves.
+    #[error(
+        "it takes {needed_mib} MiB, and models.max_memory_mib is {limit_mib}: raise that, or take the model out of \
+         the folder of models"
+    )]
+    TooLarge {
+        /// What it takes, rounded up.
+        needed_mib: u64,
+        /// The setting.
+        limit_mib: u64,
+    },
+    /// It hangs, or the time is too short for it.
+    #[error("it was not loaded within {} ms (models.load_timeout_ms), and is given up", .0.as_millis())]
+    TooSlow(Duration),
+    /// An earlier load hangs.
+    #[error(
+        "an earlier load of it was given up and has not ended; if it never does, start the host again"
+    )]
+    StillLoading,
+    /// Earlier loads hang, of several models.
+    #[error(
+        "{0} loads that were given up have not ended, so no other is begun: start the host again"
+    )]
+    TooManyStuck(usize),
     /// Loading ended in a defect.
     #[error("loading the model panicked")]
     Panicked,
@@ -116,6 +149,7 @@ impl Model {
             reader,
             device: opened.device,
             pool: BatchPool::start(backends.collect(), options).map_err(OpenError::Thread)?,
+            max_output_bytes: inference.max_output_bytes,
         })
     }
 }

@@ -347,3 +347,35 @@ async fn tenant_with_as_many_calls_as_it_may_have_is_refused_alone() {
     other.await.expect("no panic").expect("an answer");
     embed(&harness, of("a", "w2")).await;
 }
+
+#[tokio::test]
+async fn results_that_are_too_large_for_one_answer_are_refused_with_model_and_limit() {
+    // A vector of n words has n + 2 numbers; what the model's `dimensions` say is 16 bytes.
+    let options = Options {
+        max_output_bytes: 40,
+        ..Options::default()
+    };
+    let harness = Harness::new(options);
+    let refused = |fault: Fault, bytes: &str| {
+        assert_eq!((fault.code, fault.item), (FaultCode::BadRequest, None));
+        for part in [bytes, MODEL, "at most 40", "inference.max_output_mib"] {
+            assert!(fault.message.contains(part), "{}", fault.message);
+        }
+    };
+    refused(
+        refuse(&harness, request(["w1", "w2", "w3"])).await,
+        "48 bytes",
+    );
+    assert_eq!(harness.computed_items(), 0, "known before anything runs");
+
+    embed(&harness, request(["w1 w2 w3", "w4 w5"])).await;
+    let again = request(["w1 w2 w3 w4", "w1 w2 w3 w4"]);
+    refused(refuse(&harness, again).await, "48 bytes");
+    // Results that are stored count as well.
+    refused(
+        refuse(&harness, request(["w1 w2 w3", "w1 w2 w3 w4"])).await,
+        "44 bytes",
+    );
+    let metrics = harness.metrics();
+    assert!(metrics.contains("brink_queue_depth{model=\"words\"} 0"));
+}

@@ -6,6 +6,8 @@ mod binding;
 mod classify;
 mod files;
 mod generic;
+mod onnx;
+mod shapes;
 
 use std::sync::LazyLock;
 use std::time::Duration;

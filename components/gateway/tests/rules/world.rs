@@ -75,6 +75,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
             model("generic", "1", 8, &generic(true)),
             model("whole", "1", 9, &generic(false)),
         ],
+        ..Catalog::default()
     })
 }
 

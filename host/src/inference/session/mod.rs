@@ -30,6 +30,7 @@ use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue, SessionOutp
 use self::binding::Binding;
 use self::inputs::{Buffers, Feed};
 use self::outputs::Numbers;
+use self::tensors::OutputLimit;
 use self::wiring::Wiring;
 use super::backend::{Backend, BackendError, Output, Payload};
 use super::config::InferenceConfig;
@@ -54,6 +55,8 @@ pub struct Session {
     blank: Payload,
     /// Of a model that reads text, the longest.
     max_tokens: Option<u32>,
+    /// Of a model of any tensors, how large a result may be.
+    limit: OutputLimit,
     /// Options of the run that gives memory back.
     shrinking: Arc<RunOptions<NoSelectedOutputs>>,
     /// Options of the first run.
@@ -220,6 +223,10 @@ impl Session {
             shape: FixedShape::of(files),
             blank,
             max_tokens: files.manifest.text().map(|text| text.max_tokens),
+            limit: OutputLimit {
+                model: files.manifest.name.as_str().into(),
+                most: config.max_output_bytes,
+            },
             shrinking: Arc::new(shrinking),
             first: Arc::new(first),
             _give_back: memory::GiveBack,
@@ -273,7 +280,10 @@ impl Session {
                     }
                 }
             }
-            Wiring::Tensors(interface) => run_tensors(&mut self.inner, interface, batch, options),
+            Wiring::Tensors(interface) => {
+                let given = (interface, &self.limit);
+                run_tensors(&mut self.inner, given, batch, options)
+            }
         }
     }
 }
@@ -347,7 +357,7 @@ fn run_numbers(
 
 fn run_tensors(
     session: &mut ort::session::Session,
-    interface: &Interface,
+    (interface, limit): (&Interface, &OutputLimit),
     batch: &[&Payload],
     options: Option<&RunOptions<NoSelectedOutputs>>,
 ) -> Result<Vec<Output>, BackendError> {
@@ -360,6 +370,7 @@ fn run_tensors(
             let items: Vec<&[Tensor]> = items.collect::<Result<_, _>>()?;
             let inputs = tensors::inputs(&items, interface.batched)?;
             let given = run(session, &inputs, options)?;
+            limit.check(&given, &names, items.len())?;
             let outputs = tensors::outputs(&given, &names, items.len(), interface.batched)?;
             for (place, output) in places.iter().zip(outputs) {
                 results[*place] = output;
