@@ -25,6 +25,7 @@ pub mod head;
 pub mod hit;
 pub mod in_force;
 pub mod items;
+pub mod json_error;
 pub mod models;
 pub mod models_v2;
 pub mod openapi;

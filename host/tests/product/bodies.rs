@@ -5,6 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Client, Product};
 
@@ -143,6 +145,25 @@ fn told(body: &Bytes) -> String {
     String::from_utf8_lossy(&body[..shown]).into_owned()
 }
 
+/// The answer to a body of which only the length and the beginning are sent: one that is too large is refused unread, and
+/// who went on sending could miss why.
+async fn announced(product: &Product, size: usize) -> String {
+    let mut stream = TcpStream::connect(product.0.address).await.unwrap();
+    let head = format!(
+        "POST /v2/models/mean/infer HTTP/1.1\r\nhost: brink.test\r\ncontent-length: {size}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; 128 << 10]).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let mut length = 0;
+    while !answer[..length].ends_with(b"}") {
+        let read = stream.read(&mut answer[length..]).await.unwrap();
+        assert!(read > 0, "the connection ended first");
+        length += read;
+    }
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_up_to_the_limit_are_answered_and_larger_ones_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,17 +187,9 @@ async fn bodies_up_to_the_limit_are_answered_and_larger_ones_refused() {
             told(&body)
         );
     }
-    for body in [binary(LIMIT + 1), json(LIMIT + 1)] {
-        // A body that is refused is left unread, which ends its connection.
-        let mut client = product.client().await;
-        let (status, body) = infer(&mut client, "mean", body).await;
-        assert_eq!(status, 413);
-        assert!(
-            told(&body).contains("at most 16777216 are allowed"),
-            "{}",
-            told(&body)
-        );
-    }
+    let told = announced(&product, LIMIT + 1).await;
+    assert!(told.starts_with("HTTP/1.1 413"), "{told}");
+    assert!(told.contains("at most 16777216 are allowed"), "{told}");
     let traps = product
         .metric("brink_guest_traps_total{component=\"gateway\"}")
         .await;

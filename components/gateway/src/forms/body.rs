@@ -1,11 +1,10 @@
 //! JSON bodies, read strictly: every mistake names the member and what is expected of it, and repeats nothing that was
 //! sent.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
-use crate::error::{ApiError, shorten};
+use crate::error::ApiError;
+use crate::json_error::{reason, unknown_field};
 
 /// Reads a JSON object.
 pub(crate) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
@@ -38,90 +37,10 @@ fn at(path: &str, error: &serde_json::Error) -> ApiError {
     if path != "." && path != "?" && error.is_data() {
         return ApiError::invalid(&*path, format!("{path}: {message}"));
     }
-    match unknown_member(error) {
+    match unknown_field(error) {
         Some(name) => ApiError::invalid(shorten_path(&name), message),
         None => ApiError::invalid_json(format!("the body is no valid request: {message}")),
     }
-}
-
-/// What is wrong and where, without what was sent: serde's own message quotes the value.
-///
-/// Its words are taken apart here, since it gives nothing else. What it quotes may hold any words, and what it expects
-/// comes after them, and is ours: so only the last part of a message is ever told, and its first words
-/// choose among sentences.
-pub(crate) fn reason(error: &serde_json::Error) -> String {
-    let (line, column) = (error.line(), error.column());
-    let told = error.to_string();
-    // Absent where an error was made outside of the text.
-    let place = format!(" at line {line} column {column}");
-    let told = told.strip_suffix(&place).unwrap_or(&told);
-    let what = if error.is_data() {
-        without_values(told)
-    } else {
-        told.into()
-    };
-    match line {
-        0 => what.into_owned(),
-        _ => format!("{what} at line {line} column {column}"),
-    }
-}
-
-fn without_values(told: &str) -> Cow<'_, str> {
-    const QUOTED: [&str; 3] = ["invalid type: ", "invalid value: ", "unknown variant "];
-    if let Some(name) = unknown_field(told) {
-        let name = shorten(name);
-        return match expected(told) {
-            Some(expected) => format!("unknown field {name}, expected {expected}").into(),
-            None => format!("unknown field {name}").into(),
-        };
-    }
-    let Some(kind) = QUOTED.into_iter().find(|kind| told.starts_with(kind)) else {
-        // What is missing or there twice is a member of ours, and all other words are ours as well.
-        return told.into();
-    };
-    let given = given(&told[kind.len()..]);
-    match expected(told) {
-        Some(expected) => format!("it is {given}, expected {expected}").into(),
-        None => format!("it is {given}, which is not allowed").into(),
-    }
-}
-
-/// What was sent, by its kind.
-fn given(quoted: &str) -> &'static str {
-    const KINDS: [(&str, &str); 7] = [
-        ("string", "a string"),
-        ("integer", "a whole number"),
-        ("floating point", "a number with a fraction"),
-        ("boolean", "a boolean"),
-        ("null", "null"),
-        ("sequence", "an array"),
-        ("map", "an object"),
-    ];
-    let found = KINDS.iter().find(|(begin, _)| quoted.starts_with(begin));
-    found.map_or("something else", |(_, kind)| kind)
-}
-
-/// The end of a message, which tells what is expected, in words of JSON.
-fn expected(told: &str) -> Option<&str> {
-    let (_, expected) = told.rsplit_once(", expected ")?;
-    Some(match expected {
-        "u8" => "a whole number from 0 to 255",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" => "a whole number from 0 to 18446744073709551615",
-        other => other,
-    })
-}
-
-fn unknown_field(told: &str) -> Option<&str> {
-    let rest = told.strip_prefix("unknown field `")?;
-    let end = rest
-        .rfind("`, expected ")
-        .or_else(|| rest.rfind("`, there "))?;
-    Some(&rest[..end])
-}
-
-fn unknown_member(error: &serde_json::Error) -> Option<String> {
-    unknown_field(&error.to_string()).map(str::to_owned)
 }
 
 /// A path is cut to a few words, like all that a client chooses.

@@ -12,7 +12,7 @@ use brink_protocol::tensor::Datatype;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::forms::body;
+use crate::json_error::reason;
 
 /// Why elements cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) fn elements(
         is_outermost: true,
     };
     list.deserialize(&mut deserializer)
-        .map_err(|error| format!("has data that cannot be read: {}", body::reason(&error)))?;
+        .map_err(|error| format!("has data that cannot be read: {}", reason(&error)))?;
     match expected == sink.count {
         true => Ok(sink.bytes),
         false => Err(format!(
