@@ -168,7 +168,7 @@ async fn announced(product: &Product, size: usize) -> String {
 async fn bodies_up_to_the_limit_are_answered_and_larger_ones_refused() {
     let folder = tempfile::tempdir().unwrap();
     models(folder.path());
-    let product = Product::with_models(folder.path(), &[]).await;
+    let product = Product::with_models(folder.path(), &[], &[]).await;
     let mut client = product.client().await;
     // Down again, too: what an instance has left of a large body must not be in the way of the next one.
     for size in [1 << 20, 6 << 20, 12 << 20, LIMIT, 11 << 20, LIMIT - 1] {
@@ -203,7 +203,7 @@ async fn a_million_numbers_in_json_need_no_more_than_three_times_their_size() {
     models(folder.path());
     // Of 10 MB of text; the component itself takes 2 MiB of it.
     let set = ["guest.max_memory_mib=30"];
-    let product = Product::with_models_and(folder.path(), &[], &set).await;
+    let product = Product::with_models(folder.path(), &[], &set).await;
     let mut client = product.client().await;
     for round in 0..3 {
         let (status, body) = infer(&mut client, "mean", json(1_000_000 * 10 + 256)).await;
@@ -216,7 +216,7 @@ async fn a_million_numbers_in_json_need_no_more_than_three_times_their_size() {
 async fn bodies_that_grow_when_they_are_read_are_refused_and_never_trap() {
     let folder = tempfile::tempdir().unwrap();
     models(folder.path());
-    let product = Product::with_models(folder.path(), &[]).await;
+    let product = Product::with_models(folder.path(), &[], &[]).await;
     let mut client = product.client().await;
     let filled = |head: &str, element: &str, end: &str| {
         let count = (LIMIT - head.len() - end.len()) / element.len();

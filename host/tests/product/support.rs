@@ -107,13 +107,8 @@ impl Product {
         started.map(Self).expect("the product starts")
     }
 
-    /// With the models of that folder.
-    pub(crate) async fn with_models(models: &Path, variables: &[(&str, &str)]) -> Self {
-        Self::with_models_and(models, variables, &[]).await
-    }
-
-    /// With the models of that folder, and other settings.
-    pub(crate) async fn with_models_and(
+    /// With the models of that folder, and other variables and settings.
+    pub(crate) async fn with_models(
         models: &Path,
         variables: &[(&str, &str)],
         set: &[&str],
