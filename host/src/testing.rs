@@ -140,7 +140,9 @@ impl Harness {
             info: info(),
             reader: Reader::Text(Box::new(tokenizer())),
             device: Device::Cpu,
-            pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+            pool: BatchPool::start(vec![Box::new(backend)], pool)
+                .expect("a thread")
+                .into(),
         };
         let items = CacheItems::register(&mut registry);
         let config = ServiceConfig {
@@ -208,7 +210,9 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
         },
         reader: Reader::Text(Box::new(tokenizer())),
         device: Device::Cpu,
-        pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+        pool: BatchPool::start(vec![Box::new(backend)], pool)
+            .expect("a thread")
+            .into(),
     }
 }
 

@@ -12,8 +12,8 @@ mod labels;
 mod manifest;
 
 pub use manifest::{
-    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, Manifest,
-    ModelTask, Pooling, Resize, RunSettings,
+    BatchSettings, BytesInput, Classification, ClassifierInput, DecodeSettings, Embedding,
+    Generation, ImageInput, Manifest, ModelTask, Pooling, Resize, RunSettings,
 };
 
 /// The file that describes the model.
@@ -77,13 +77,17 @@ impl ModelFiles {
             Manifest::parse(&text).map_err(|mistakes| ModelError::Manifest { path, mistakes })?;
         let labels = match &manifest.task {
             ModelTask::Classify(it) => labels::read(&folder.join(&it.labels_file))?,
-            ModelTask::Embed(_) | ModelTask::Generic { .. } => Vec::new(),
+            ModelTask::Embed(_) | ModelTask::Generic { .. } | ModelTask::Generate(_) => Vec::new(),
         };
         let model = folder.join(&manifest.model_file);
         let model_bytes = std::fs::metadata(&model).map_err(failed(&model))?.len();
         if let Some(tokenizer) = manifest.tokenizer_file() {
             let tokenizer = folder.join(tokenizer);
             std::fs::metadata(&tokenizer).map_err(failed(&tokenizer))?;
+        }
+        if let Some(template) = manifest.template_file() {
+            let template = folder.join(template);
+            std::fs::metadata(&template).map_err(failed(&template))?;
         }
         if let Some(half) = &manifest.run.fp16_file {
             let half = folder.join(half);

@@ -75,11 +75,11 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
         now: Instant::now(),
         deadline: call.deadline,
     };
-    match call
-        .model
-        .pool
-        .submit_under(call.trace.as_ref(), payloads, submission)
-    {
+    let Some(pool) = call.model.pool.batches() else {
+        // A call for results of a model that writes was refused before.
+        return;
+    };
+    match pool.submit_under(call.trace.as_ref(), payloads, submission) {
         Err(error) => {
             for led in led {
                 led.obligation.give_back(Err(error.clone().into()));

@@ -133,7 +133,9 @@ fn tensors(
         ));
     }
     match &results.model().kind {
-        ModelKind::Generic { .. } => generic(results, signature, outputs),
+        ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+            generic(results, signature, outputs)
+        }
         ModelKind::Embed { .. } | ModelKind::Classify { .. } => {
             let mut data = BytesMut::with_capacity(size);
             results
