@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn piece_of_a_prompt_takes_no_longer_than_a_step() {
         assert_eq!(measured(80.0).chunk(2.0), 20);
-        assert_eq!(measured(80.0).chunk(3.0), 46);
+        assert_eq!(measured(80.0).chunk(3.0), 47);
         assert_eq!(measured(30.0).chunk(2.0), MIN_CHUNK);
         assert_eq!(Pace::default().chunk(2.0), FIRST_CHUNK);
     }
