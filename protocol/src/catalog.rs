@@ -140,7 +140,9 @@ impl ModelInfo {
     pub fn dimensions(&self) -> Option<u32> {
         match self.kind {
             ModelKind::Embed { dimensions, .. } => Some(dimensions),
-            ModelKind::Classify { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => None,
+            ModelKind::Classify { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+                None
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use brink_protocol::{
-    CATALOG_PATH, Fault, FaultCode, GENERATE_PATH, INFER_PATH, InferReply, InferRequest, MEDIA_TYPE,
-    TOKENIZE_PATH, TokenizeReply, message,
+    CATALOG_PATH, Fault, FaultCode, GENERATE_PATH, INFER_PATH, InferReply, InferRequest,
+    MEDIA_TYPE, TOKENIZE_PATH, TokenizeReply, message,
 };
 use serde::Serialize;
 

@@ -24,14 +24,17 @@ use super::slots::{Entry, Move, Occupancy, Slots};
 use super::writing::Written;
 use crate::inference::{BackendError, Decoder, Logits};
 
+/// A text that is in no slot.
+type Waiting = Box<Entry<Running>>;
+
 /// A model, the texts in its slots, and the next ones.
 pub(super) struct Engine {
     decoder: Box<dyn Decoder>,
     slots: Slots<Running>,
     /// Texts that made room for another tenant's, in the order in which they did. No more than slots.
-    aside: VecDeque<Entry<Running>>,
+    aside: VecDeque<Waiting>,
     /// The one whose turn it is next, until there is room for it.
-    next: Option<Entry<Running>>,
+    next: Option<Waiting>,
     pace: Pace,
     config: GenerateConfig,
     metrics: WriterMetrics,
@@ -172,8 +175,8 @@ impl Engine {
     }
 
     /// The one to be let in: whose tenant has fewer slots, and of equals the one that was written already.
-    fn candidate(&mut self) -> Option<Entry<Running>> {
-        let own = |entry: &Entry<Running>| self.slots.of_tenant(&entry.tenant);
+    fn candidate(&mut self) -> Option<Waiting> {
+        let own = |entry: &Waiting| self.slots.of_tenant(&entry.tenant);
         let from_aside = match (self.aside.front(), &self.next) {
             (Some(aside), Some(next)) => own(aside) <= own(next),
             (aside, _) => aside.is_some(),
@@ -186,7 +189,7 @@ impl Engine {
     }
 
     /// To where it came from: what was written already was put aside, and goes first there.
-    fn put_back(&mut self, entry: Entry<Running>) {
+    fn put_back(&mut self, entry: Waiting) {
         if self.next.is_none() && entry.item.first.is_none() {
             self.next = Some(entry);
         } else {
@@ -194,7 +197,7 @@ impl Engine {
         }
     }
 
-    fn enter(&mut self, entry: Entry<Running>) -> Result<(), Entry<Running>> {
+    fn enter(&mut self, entry: Waiting) -> Result<(), Waiting> {
         let (slot, moves) = self.slots.enter(entry)?;
         self.carry_out(&moves);
         if let Some(entry) = self.slots.get_mut(slot) {
@@ -333,7 +336,7 @@ impl Engine {
         }
     }
 
-    fn leave(&mut self, slot: usize, keep: bool) -> Option<Entry<Running>> {
+    fn leave(&mut self, slot: usize, keep: bool) -> Option<Waiting> {
         let (entry, moves) = self.slots.leave(slot, keep)?;
         self.carry_out(&moves);
         Some(entry)
@@ -341,11 +344,7 @@ impl Engine {
 }
 
 /// The entry, unless nobody waits for it any more.
-fn alive(
-    entry: Entry<Running>,
-    now: Instant,
-    metrics: &WriterMetrics,
-) -> Option<Entry<Running>> {
+fn alive(entry: Waiting, now: Instant, metrics: &WriterMetrics) -> Option<Waiting> {
     match entry.item.failure(now) {
         None => Some(entry),
         Some(failure) => {

@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::config::GenerateConfig;
+use super::generator::{Generator, GeneratorOptions};
+use super::metrics::GenerateMetrics;
+use super::prompt::Prompts;
 use super::writing::Language;
 use crate::inference::{BackendError, Decoder, Logits, Vocabulary};
 
@@ -16,11 +20,23 @@ pub(super) const END: u32 = 26;
 /// The model fails where this token comes last.
 pub(super) const POISON: u32 = 99;
 /// A text that begins so never ends.
-pub(super) const ENDLESS: u32 = 25;
+pub(crate) const ENDLESS: u32 = 25;
 /// What a run takes by itself, and for each token or text.
 pub(super) const RUN: Duration = Duration::from_millis(20);
 pub(super) const TOKEN: Duration = Duration::from_millis(3);
 pub(super) const TEXT: Duration = Duration::from_millis(10);
+
+/// A generator of letters, for tests of what is above it.
+pub(crate) fn letters(slots: usize) -> Generator {
+    let decoder = Letters::new(slots, 2048, Clock::new());
+    let options = GeneratorOptions {
+        prompts: Prompts::of_letters(2048, vocabulary(), END),
+        kv_memory_bytes: 100_000,
+        config: GenerateConfig::default(),
+        metrics: GenerateMetrics::default().for_model("letters"),
+    };
+    Generator::start(Box::new(decoder), options).expect("a thread")
+}
 
 /// Letters, then the end.
 pub(super) fn vocabulary() -> Vocabulary {
@@ -155,7 +171,10 @@ impl Decoder for Letters {
         }
         self.see(|seen| seen.steps.push(rows.len()));
         // In another order than asked for, as a model with rows has it.
-        let all: Vec<Vec<f32>> = rows.iter().map(|(slot, token)| self.read(*slot, &[*token])).collect();
+        let all: Vec<Vec<f32>> = rows
+            .iter()
+            .map(|(slot, token)| self.read(*slot, &[*token]))
+            .collect();
         self.logits = all.iter().rev().flatten().copied().collect();
         self.order = (0..rows.len()).rev().collect();
         Ok(Logits::new(&self.logits, &self.order))

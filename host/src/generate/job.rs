@@ -56,9 +56,9 @@ pub(super) enum Failure {
     Draining,
 }
 
-impl From<Job> for Entry<Running> {
+impl From<Job> for Box<Entry<Running>> {
     fn from(job: Job) -> Self {
-        Self::new(job.text, job.tenant, job.tokens, job.reserved)
+        Entry::new(job.text, job.tenant, job.tokens, job.reserved)
     }
 }
 

@@ -29,6 +29,9 @@ mod slots;
 mod text;
 mod writing;
 
+#[cfg(test)]
+pub(crate) use fake::{ENDLESS, letters};
+
 pub use chat::ChatError;
 pub use config::GenerateConfig;
 pub use generator::{Answer, Generator, GeneratorOptions, Submission};

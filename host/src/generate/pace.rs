@@ -51,7 +51,9 @@ impl Pace {
             return FIRST_CHUNK;
         };
         let tokens = self.prefill.within(step * (max_gap_ratio - 1.0));
-        tokens.map_or(FIRST_CHUNK, |tokens| (tokens.round() as usize).max(MIN_CHUNK))
+        tokens.map_or(FIRST_CHUNK, |tokens| {
+            (tokens.round() as usize).max(MIN_CHUNK)
+        })
     }
 
     /// How long so many tokens take to be written, with as many texts at a time as lately.
@@ -88,7 +90,11 @@ impl Line {
         let slope = (self.xy / self.weight - x * y) / spread;
         // Runs that were all alike say nothing about what a run takes by itself.
         let known = spread > 0.01 * x * x && slope > 0.0 && slope * x <= y;
-        let (run, token) = if known { (y - slope * x, slope) } else { (0.0, y / x) };
+        let (run, token) = if known {
+            (y - slope * x, slope)
+        } else {
+            (0.0, y / x)
+        };
         Some(((seconds - run) / token).max(0.0))
     }
 }

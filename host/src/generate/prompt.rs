@@ -8,7 +8,9 @@ use brink_protocol::{Fault, FaultCode};
 
 use super::chat::{ChatError, ChatTemplate};
 use super::writing::Language;
-use crate::inference::{Generation, InputError, PromptPiece, Tokenizer, TokenizerError, Vocabulary};
+use crate::inference::{
+    Generation, InputError, PromptPiece, Tokenizer, TokenizerError, Vocabulary,
+};
 
 /// Why a model's prompts cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +130,9 @@ impl Prompts {
                     ))
                 })?;
                 let refused = |problem| {
-                    bad_request(format!("the model's chat template refuses messages: {problem}"))
+                    bad_request(format!(
+                        "the model's chat template refuses messages: {problem}"
+                    ))
                 };
                 template.prompt(messages).map_err(refused)?
             }

@@ -33,8 +33,11 @@ pub(super) struct Slots<T> {
 enum Slot<T> {
     Free,
     /// What the model has read of a text that left.
-    Kept { tokens: Vec<u32>, used: u64 },
-    Busy(Entry<T>),
+    Kept {
+        tokens: Vec<u32>,
+        used: u64,
+    },
+    Busy(Box<Entry<T>>),
 }
 
 /// A text in a slot.
@@ -74,8 +77,8 @@ pub(super) struct Occupancy {
 }
 
 impl<T> Entry<T> {
-    pub(super) fn new(item: T, tenant: Arc<str>, tokens: Vec<u32>, reserved: usize) -> Self {
-        Self {
+    pub(super) fn new(item: T, tenant: Arc<str>, tokens: Vec<u32>, reserved: usize) -> Box<Self> {
+        Box::new(Self {
             item,
             tenant,
             tokens,
@@ -83,7 +86,7 @@ impl<T> Entry<T> {
             read: 0,
             entered: 0,
             served: 0,
-        }
+        })
     }
 
     /// Tokens that the model has not read.
@@ -107,7 +110,10 @@ impl<T> Slots<T> {
     }
 
     /// Puts a text into a slot, if there is one and there is memory. Otherwise the text comes back.
-    pub(super) fn enter(&mut self, mut entry: Entry<T>) -> Result<(usize, Vec<Move>), Entry<T>> {
+    pub(super) fn enter(
+        &mut self,
+        mut entry: Box<Entry<T>>,
+    ) -> Result<(usize, Vec<Move>), Box<Entry<T>>> {
         if self.reserved() + entry.reserved > self.budget {
             return Err(entry);
         }
@@ -123,7 +129,7 @@ impl<T> Slots<T> {
     }
 
     /// Takes a text out. What the model has read is kept, or forgotten.
-    pub(super) fn leave(&mut self, slot: usize, keep: bool) -> Option<(Entry<T>, Vec<Move>)> {
+    pub(super) fn leave(&mut self, slot: usize, keep: bool) -> Option<(Box<Entry<T>>, Vec<Move>)> {
         let used = self.tick();
         let entry = match std::mem::replace(&mut self.slots[slot], Slot::Free) {
             Slot::Busy(entry) => entry,
@@ -189,7 +195,7 @@ impl<T> Slots<T> {
     pub(super) fn busy(&self) -> impl Iterator<Item = (usize, &Entry<T>)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(slot, it)| match it {
-            Slot::Busy(entry) => Some((slot, entry)),
+            Slot::Busy(entry) => Some((slot, &**entry)),
             _ => None,
         })
     }
@@ -241,7 +247,9 @@ impl<T> Slots<T> {
     fn place(&mut self, tokens: &[u32], moves: &mut Vec<Move>) -> Option<(usize, usize)> {
         let source = self.longest_prefix(tokens);
         if let Some((slot, common)) = source
-            && self.kept_len(slot).is_some_and(|len| len - common <= MAX_LOST)
+            && self
+                .kept_len(slot)
+                .is_some_and(|len| len - common <= MAX_LOST)
         {
             moves.push(Move::Truncate {
                 slot,
@@ -329,7 +337,8 @@ impl<T> Slots<T> {
     /// Forgets what is the beginning of these tokens, which are kept instead.
     fn forget_prefixes(&mut self, longer: &[u32], moves: &mut Vec<Move>) {
         for slot in 0..self.slots.len() {
-            if matches!(&self.slots[slot], Slot::Kept { tokens, .. } if longer.starts_with(tokens)) {
+            if matches!(&self.slots[slot], Slot::Kept { tokens, .. } if longer.starts_with(tokens))
+            {
                 self.forget(slot, moves);
             }
         }
@@ -370,7 +379,7 @@ fn common(a: &[u32], b: &[u32]) -> usize {
 mod tests {
     use super::*;
 
-    fn text(tenant: &str, tokens: impl IntoIterator<Item = u32>, more: usize) -> Entry<()> {
+    fn text(tenant: &str, tokens: impl IntoIterator<Item = u32>, more: usize) -> Box<Entry<()>> {
         let tokens: Vec<u32> = tokens.into_iter().collect();
         let reserved = tokens.len() + more;
         Entry::new((), tenant.into(), tokens, reserved)
@@ -471,7 +480,11 @@ mod tests {
         }
         let (_, moves) = slots.enter(text("a", 5000..5020, 20)).expect("room");
         let forgotten = |slot| Move::Truncate { slot, tokens: 0 };
-        assert_eq!(moves, [forgotten(3), forgotten(0)], "its own slot, and the oldest");
+        assert_eq!(
+            moves,
+            [forgotten(3), forgotten(0)],
+            "its own slot, and the oldest"
+        );
         assert_eq!((slots.occupancy().kept, slots.kept_tokens()), (2, 60));
     }
 

@@ -34,7 +34,8 @@ impl Text {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Certain {
         self.bytes.extend_from_slice(bytes);
         let whole = self.bytes.len() - unfinished(&self.bytes);
-        self.held.push_str(&String::from_utf8_lossy(&self.bytes[..whole]));
+        self.held
+            .push_str(&String::from_utf8_lossy(&self.bytes[..whole]));
         self.bytes.drain(..whole);
         if let Some(start) = self.stop_at() {
             self.held.truncate(start);

@@ -118,7 +118,11 @@ mod tests {
         }
     }
 
-    fn write(sampling: Sampling, most: usize, letters: &str) -> (String, Option<FinishReason>, u32) {
+    fn write(
+        sampling: Sampling,
+        most: usize,
+        letters: &str,
+    ) -> (String, Option<FinishReason>, u32) {
         let mut writing = Writing::new(sampling, 1, most, language());
         let (mut text, mut end) = (String::new(), None);
         for letter in letters.bytes() {
@@ -170,6 +174,6 @@ mod tests {
             panic!("one token")
         };
         assert_eq!((told.chosen.id, &told.chosen.bytes[..]), (2, &b"c"[..]));
-        assert_eq!(told.top, [told.chosen.clone()]);
+        assert_eq!(told.top, std::slice::from_ref(&told.chosen));
     }
 }

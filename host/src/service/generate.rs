@@ -63,9 +63,7 @@ impl InferService {
         let model = model.await?;
         let generator = generator(&model)?;
         let deadline = arrived + timeout.min(generator.max_timeout());
-        let (prompt, request) = self
-            .read_prompt(&model, request)
-            .await?;
+        let (prompt, request) = self.read_prompt(&model, request).await?;
         let answer = generator.submit(Submission {
             tenant: request.tenant.as_str().into(),
             urgency: request.urgency,
@@ -110,6 +108,10 @@ fn generator(model: &Model) -> Result<Arc<Generator>, Fault> {
 
 fn no_text(model: &Model) -> Fault {
     let info = &model.info;
-    let message = format!("model {} writes no text: its task is {}", info.name, info.task().name());
+    let message = format!(
+        "model {} writes no text: its task is {}",
+        info.name,
+        info.task().name()
+    );
     call_fault(FaultCode::BadRequest, message)
 }

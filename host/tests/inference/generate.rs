@@ -1,6 +1,6 @@
 //! The real model that writes, against the tokens that llama.cpp writes with the same weights.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use brink_host::generate::GenerateMetrics;
 use brink_host::inference::{
@@ -47,7 +47,18 @@ fn config() -> InferenceConfig {
     }
 }
 
-fn decoder() -> Box<dyn Decoder> {
+/// One decoder for all tests: it takes most of a gigabyte. Each begins with empty slots.
+static DECODER: LazyLock<Mutex<Box<dyn Decoder>>> = LazyLock::new(|| Mutex::new(open()));
+
+fn decoder() -> MutexGuard<'static, Box<dyn Decoder>> {
+    let mut decoder = DECODER.lock().unwrap_or_else(PoisonError::into_inner);
+    for slot in 0..decoder.slots() {
+        decoder.truncate(slot, 0);
+    }
+    decoder
+}
+
+fn open() -> Box<dyn Decoder> {
     let runtime = Runtime::load(&files::onnxruntime()).expect("ONNX Runtime");
     let files = ModelFiles::read(&files::on_demand().join(NAME)).expect("the model");
     let ModelTask::Generate(generation) = &files.manifest.task else {
@@ -59,7 +70,9 @@ fn decoder() -> Box<dyn Decoder> {
 
 fn best(logits: &[f32]) -> u32 {
     let ids = 0u32..;
-    let most = ids.zip(logits).max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a)));
+    let most = ids
+        .zip(logits)
+        .max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a)));
     most.expect("a vocabulary").0
 }
 
@@ -128,7 +141,10 @@ fn tokenizer_makes_the_same_tokens() {
         let prompt = [PromptPiece::Text(reference.prompt.clone())];
         let ids = tokenizer.encode_prompt(&prompt).expect("tokens");
         assert_eq!(ids, reference.prompt_ids);
-        let bytes = reference.written.iter().flat_map(|id| vocabulary.bytes(*id));
+        let bytes = reference
+            .written
+            .iter()
+            .flat_map(|id| vocabulary.bytes(*id));
         let text = String::from_utf8(bytes.copied().collect()).expect("text");
         assert_eq!(text.trim(), reference.text.trim());
     }
@@ -143,9 +159,9 @@ fn tokens_are_those_of_the_reference_alone_and_in_pieces() {
     for (place, reference) in REFERENCE.iter().enumerate() {
         // Whole, and in pieces of several sizes.
         let piece = [usize::MAX >> 1, 7, 16, 1][place % 4].min(reference.prompt_ids.len());
-        let mut text = begin(&mut *decoder, place, place % 3, piece);
+        let mut text = begin(&mut **decoder, place, place % 3, piece);
         while !text.is_done() {
-            step(&mut *decoder, std::slice::from_mut(&mut text));
+            step(&mut **decoder, std::slice::from_mut(&mut text));
         }
         check(&text);
     }
@@ -165,7 +181,7 @@ fn tokens_are_those_of_the_reference_while_others_join_and_leave() {
             && next < REFERENCE.len()
             && let Some(slot) = free.pop()
         {
-            texts.push(begin(&mut *decoder, next, slot, 11 + next));
+            texts.push(begin(&mut **decoder, next, slot, 11 + next));
             next += 1;
         }
         let (ended, going): (Vec<_>, Vec<_>) = texts.into_iter().partition(Text::is_done);
@@ -176,7 +192,7 @@ fn tokens_are_those_of_the_reference_while_others_join_and_leave() {
             done += 1;
         }
         if !texts.is_empty() {
-            step(&mut *decoder, &mut texts);
+            step(&mut **decoder, &mut texts);
         }
         steps += 1;
     }
@@ -188,7 +204,7 @@ fn beginning_of_another_text_is_as_good_as_ones_own() {
     let (a, b) = (&REFERENCE[0].prompt_ids, &REFERENCE[1].prompt_ids);
     let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     assert!(common > 16, "they have the system's message in common");
-    let mut first = begin(&mut *decoder, 0, 5, a.len());
+    let mut first = begin(&mut **decoder, 0, 5, a.len());
     decoder.copy_prefix(5, 2, common);
     let logits = decoder.prefill(2, &b[common..], true).expect("a run");
     let mut second = Text {
@@ -197,12 +213,12 @@ fn beginning_of_another_text_is_as_good_as_ones_own() {
         written: vec![best(logits.expect("logits follow the last token"))],
     };
     while !first.is_done() {
-        step(&mut *decoder, std::slice::from_mut(&mut first));
+        step(&mut **decoder, std::slice::from_mut(&mut first));
     }
     check(&first);
     decoder.truncate(5, 0);
     while !second.is_done() {
-        step(&mut *decoder, std::slice::from_mut(&mut second));
+        step(&mut **decoder, std::slice::from_mut(&mut second));
     }
     check(&second);
 }
@@ -275,15 +291,22 @@ async fn write(service: &InferService, request: GenerateRequest) -> Said {
 
 /// What the user says in a prompt of the reference.
 fn said(reference: &Reference) -> &str {
-    let (_, rest) = reference.prompt.split_once("<|im_start|>user\n").expect("a user");
+    let (_, rest) = reference
+        .prompt
+        .split_once("<|im_start|>user\n")
+        .expect("a user");
     rest.split("<|im_end|>").next().expect("the end of a turn")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conversations_are_answered_as_the_reference_does() {
     let service = service().await;
-    let all = REFERENCE.iter().filter(|it| !said(it).contains("<|im_start|>"));
-    let all: Vec<_> = all.filter(|it| it.prompt.matches("<|im_start|>").count() == 3).collect();
+    let all = REFERENCE
+        .iter()
+        .filter(|it| !said(it).contains("<|im_start|>"));
+    let all: Vec<_> = all
+        .filter(|it| it.prompt.matches("<|im_start|>").count() == 3)
+        .collect();
     assert!(all.len() >= 4, "most have one turn");
     let answers = all.iter().map(|reference| {
         let request = request(&service, said(reference), greedy(reference.written.len()));
@@ -299,7 +322,9 @@ async fn conversations_are_answered_as_the_reference_does() {
     }
     bad_requests_are_refused(&service).await;
     seed_makes_texts_reproducible(&service).await;
-    service.shutdown(tokio::time::Instant::now() + std::time::Duration::from_secs(60)).await;
+    service
+        .shutdown(tokio::time::Instant::now() + std::time::Duration::from_secs(60))
+        .await;
 }
 
 async fn bad_requests_are_refused(service: &InferService) {
@@ -313,17 +338,26 @@ async fn bad_requests_are_refused(service: &InferService) {
     let code = refused(long, "takes at most 2047").await;
     assert_eq!(code, FaultCode::InputTooLong);
     let many = request(service, "Hello", greedy(5000));
-    assert_eq!(refused(many, "writes at most 1024").await, FaultCode::BadRequest);
+    assert_eq!(
+        refused(many, "writes at most 1024").await,
+        FaultCode::BadRequest
+    );
     let unknown = GenerateRequest {
         prompt: Prompt::Tokens(vec![1, 49152]),
         ..base()
     };
-    assert_eq!(refused(unknown, "token 1 is 49152").await, FaultCode::BadRequest);
+    assert_eq!(
+        refused(unknown, "token 1 is 49152").await,
+        FaultCode::BadRequest
+    );
     let other = GenerateRequest {
         model: "other".to_owned(),
         ..base()
     };
-    assert_eq!(refused(other, "no such model").await, FaultCode::UnknownModel);
+    assert_eq!(
+        refused(other, "no such model").await,
+        FaultCode::UnknownModel
+    );
 }
 
 async fn seed_makes_texts_reproducible(service: &InferService) {
@@ -332,7 +366,12 @@ async fn seed_makes_texts_reproducible(service: &InferService) {
         temperature: 1.2,
         ..greedy(24)
     };
-    let say = |seed| write(service, request(service, "Tell me a story.", sampling(seed)));
+    let say = |seed| {
+        write(
+            service,
+            request(service, "Tell me a story.", sampling(seed)),
+        )
+    };
     let (a, b, c) = tokio::join!(say(1), say(1), say(2));
     let [a, b, c] = [a, b, c].map(|said| said.expect("a text").0);
     assert_eq!(a, b);

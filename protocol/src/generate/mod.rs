@@ -222,16 +222,17 @@ fn conversation_refusal(messages: &[Message]) -> Option<String> {
         ));
     }
     if messages.iter().all(|message| message.role == Role::System) {
-        return Some("messages has nothing but a system message; one of a user is needed".to_owned());
+        return Some(
+            "messages has nothing but a system message; one of a user is needed".to_owned(),
+        );
     }
     let bytes = messages.iter().map(|message| message.content.len()).sum();
     too_many_bytes("messages", bytes)
 }
 
 fn too_many_bytes(name: &str, bytes: usize) -> Option<String> {
-    (bytes > MAX_INPUT_BYTES).then(|| {
-        format!("{name} has {bytes} bytes of text; at most {MAX_INPUT_BYTES} are allowed")
-    })
+    (bytes > MAX_INPUT_BYTES)
+        .then(|| format!("{name} has {bytes} bytes of text; at most {MAX_INPUT_BYTES} are allowed"))
 }
 
 fn bad_request(message: String) -> Fault {

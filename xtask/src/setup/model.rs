@@ -24,7 +24,9 @@ use crate::workspace::Workspace;
 
 /// The names that `cargo xtask models` accepts.
 pub(crate) fn names() -> Vec<&'static str> {
-    let names = MODELS.iter().flat_map(|model| [model.short, Some(model.name)]);
+    let names = MODELS
+        .iter()
+        .flat_map(|model| [model.short, Some(model.name)]);
     names.flatten().collect()
 }
 

@@ -213,8 +213,14 @@ fn long_prompt_at_most_doubles_the_time_between_tokens() {
     }
     gaps.sort_unstable();
     let (most, p99) = (gaps[gaps.len() - 1], gaps[gaps.len() * 99 / 100]);
-    assert!(p99 <= step * 2 && most <= step * 3, "{p99:?}, {most:?}, a step takes {step:?}");
-    assert!(gaps.len() < 300, "the prompt is read in pieces that are worth a run");
+    assert!(
+        p99 <= step * 2 && most <= step * 3,
+        "{p99:?}, {most:?}, a step takes {step:?}"
+    );
+    assert!(
+        gaps.len() < 300,
+        "the prompt is read in pieces that are worth a run"
+    );
     for writer in &mut writers {
         assert!(matches!(writer.next().now_or_never(), Some(Some(_))));
     }
@@ -233,13 +239,19 @@ fn reader_that_goes_away_frees_its_slot_before_the_next_step() {
     bench.turn();
     assert_eq!(bench.busy(), 1, "only the second one is left");
     bench.run();
-    assert!(matches!(told(second).end, Some(Ok((FinishReason::Length | FinishReason::Stop, _)))));
+    assert!(matches!(
+        told(second).end,
+        Some(Ok((FinishReason::Length | FinishReason::Stop, _)))
+    ));
 }
 
 #[test]
 fn deadline_ends_a_text_wherever_it_is() {
     let mut bench = Bench::new(1, CONTEXT);
-    let mut readers = vec![bench.ask(&asked([1, 2, 3], 1000)), bench.ask(&asked([4], 3))];
+    let mut readers = vec![
+        bench.ask(&asked([1, 2, 3], 1000)),
+        bench.ask(&asked([4], 3)),
+    ];
     let mut partial = Told::default();
     while partial.text.is_empty() {
         bench.turn();

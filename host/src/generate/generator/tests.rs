@@ -70,7 +70,9 @@ async fn texts_are_written_and_the_thread_ends_when_drained() {
         assert!(finished, "{end:?}");
     }
     assert!(!generator.is_ready());
-    let refused = generator.submit(submission("a", 30)).expect_err("it drains");
+    let refused = generator
+        .submit(submission("a", 30))
+        .expect_err("it drains");
     assert_eq!(refused.code, FaultCode::Overloaded);
 }
 
@@ -90,7 +92,9 @@ async fn as_many_wait_as_may_and_no_more() {
     for _ in 0..2 {
         std::mem::forget(generator.submit(submission("a", 10)).expect("room again"));
     }
-    let refused = generator.submit(submission("a", 10)).expect_err("its share");
+    let refused = generator
+        .submit(submission("a", 10))
+        .expect_err("its share");
     assert_eq!(refused.code, FaultCode::TooManyInFlight);
     assert!(generator.submit(submission("b", 10)).is_ok());
 }
@@ -105,7 +109,10 @@ async fn dropping_the_model_fails_what_is_not_written() {
     for answer in answers {
         let end = end(answer).await;
         assert!(
-            matches!(end, GenerateEvent::Failed(_) | GenerateEvent::Finished { .. }),
+            matches!(
+                end,
+                GenerateEvent::Failed(_) | GenerateEvent::Finished { .. }
+            ),
             "{end:?}"
         );
     }

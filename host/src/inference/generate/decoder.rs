@@ -202,7 +202,10 @@ impl<E: Element> OnnxDecoder<E> {
         self.memory.bind(&mut io, &self.names, run)?;
         match options {
             None => self.session.run_binding(&io).map(drop),
-            Some(options) => self.session.run_binding_with_options(&io, options).map(drop),
+            Some(options) => self
+                .session
+                .run_binding_with_options(&io, options)
+                .map(drop),
         }
     }
 
@@ -239,7 +242,11 @@ impl<E: Element> OnnxDecoder<E> {
 
     fn fits(&self, slot: usize, tokens: usize) -> Result<(), BackendError> {
         let fits = tokens > 0 && self.held[slot] + tokens <= self.memory.context;
-        if fits { Ok(()) } else { Err(BackendError::Payload) }
+        if fits {
+            Ok(())
+        } else {
+            Err(BackendError::Payload)
+        }
     }
 }
 
@@ -264,7 +271,8 @@ impl<E: Element> Decoder for OnnxDecoder<E> {
     ) -> Result<Option<&[f32]>, BackendError> {
         self.fits(slot, tokens.len())?;
         self.write_prefill(slot, tokens, last);
-        self.run_prefill(slot, tokens, None).map_err(runtime_error)?;
+        self.run_prefill(slot, tokens, None)
+            .map_err(runtime_error)?;
         self.held[slot] += tokens.len();
         let vocabulary = self.memory.layout.vocabulary;
         Ok(last.then(|| &self.memory.logits[..vocabulary]))

@@ -21,7 +21,12 @@ pub(super) struct Kv<S> {
 
 impl<S: Copy + Default> Kv<S> {
     /// Room for so many rows.
-    pub(super) fn new(layout: Layout, rows: usize, context: usize, zeros: fn(usize) -> Vec<S>) -> Self {
+    pub(super) fn new(
+        layout: Layout,
+        rows: usize,
+        context: usize,
+        zeros: fn(usize) -> Vec<S>,
+    ) -> Self {
         let size = rows * layout.heads * context * layout.head_size;
         let blocks = (0..2 * layout.layers).map(|_| zeros(size).into_boxed_slice());
         Self {

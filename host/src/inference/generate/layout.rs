@@ -44,7 +44,10 @@ impl Layout {
         let logits = find(outputs, &LOGITS.to_string_lossy())?;
         let vocabulary = size(logits, 2)?;
         let first = find(inputs, "past_key_values.0.key")?;
-        let layers = inputs.iter().filter(|it| it.name().ends_with(".key")).count();
+        let layers = inputs
+            .iter()
+            .filter(|it| it.name().ends_with(".key"))
+            .count();
         let layout = Self {
             layers,
             heads: size(first, 1)?,
@@ -84,7 +87,9 @@ impl Layout {
 
 fn find<'o>(outlets: &'o [Outlet], name: &str) -> Result<&'o Outlet, WiringError> {
     let mut named = outlets.iter().filter(|outlet| outlet.name() == name);
-    named.next().ok_or_else(|| wrong(format!("there is no {name}")))
+    named
+        .next()
+        .ok_or_else(|| wrong(format!("there is no {name}")))
 }
 
 /// A dimension, which must be fixed.

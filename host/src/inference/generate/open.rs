@@ -82,10 +82,7 @@ fn decoder<E: Element>(
 ) -> Result<OnnxDecoder<E>, LoadError> {
     let mut shrinking = RunOptions::new()?;
     shrinking.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-    let sizes = (
-        generation.decode.slots,
-        generation.text.max_tokens as usize,
-    );
+    let sizes = (generation.decode.slots, generation.text.max_tokens as usize);
     Ok(OnnxDecoder::new(session, layout, sizes, shrinking))
 }
 

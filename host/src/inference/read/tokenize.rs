@@ -70,7 +70,9 @@ pub enum TokenizerError {
         special: usize,
     },
     /// Tokens whose text depends on their neighbours.
-    #[error("the tokenizer is not byte-level (decoder ByteLevel); a model that writes needs one that is")]
+    #[error(
+        "the tokenizer is not byte-level (decoder ByteLevel); a model that writes needs one that is"
+    )]
     NotByteLevel,
 }
 

@@ -27,10 +27,7 @@ impl Vocabulary {
 
     /// Reads it out of a tokenizer.
     pub(super) fn of(tokenizer: &tokenizers::Tokenizer) -> Result<Self, TokenizerError> {
-        if !matches!(
-            tokenizer.get_decoder(),
-            Some(DecoderWrapper::ByteLevel(_))
-        ) {
+        if !matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_))) {
             return Err(TokenizerError::NotByteLevel);
         }
         let added = tokenizer.get_added_tokens_decoder();
@@ -41,7 +38,11 @@ impl Vocabulary {
             bytes[id as usize] = match added.get(&id) {
                 Some(added) if added.special => Box::default(),
                 Some(added) => added.content.as_bytes().into(),
-                None => token.chars().map(byte).collect::<Option<_>>().unwrap_or_else(|| token.as_bytes().into()),
+                None => token
+                    .chars()
+                    .map(byte)
+                    .collect::<Option<_>>()
+                    .unwrap_or_else(|| token.as_bytes().into()),
             };
         }
         let special = added.values().filter(|added| added.special);

@@ -34,7 +34,10 @@ where
         "the memory holds the tensor"
     );
     let shape: Shape = shape.iter().copied().collect();
-    #[expect(unsafe_code, reason = "a tensor over memory that is bound twice has no safe door")]
+    #[expect(
+        unsafe_code,
+        reason = "a tensor over memory that is bound twice has no safe door"
+    )]
     // SAFETY: the memory is of this process, as the default info says, and holds as many elements of that
     // size, as was asserted. The tensor is dropped below; that the binding does not outlive the memory is the
     // caller's promise.

@@ -311,7 +311,7 @@ pub(super) fn builder(
     device: Device,
     captured: bool,
 ) -> ort::Result<SessionBuilder> {
-    Ok(ort::session::Session::builder(runtime.environment())?
+    ort::session::Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::Level3)
         .map_err(ort::Error::<()>::from)?
         .with_intra_threads(config.intra_threads)
@@ -324,7 +324,7 @@ pub(super) fn builder(
         .with_memory_pattern(false)
         .map_err(ort::Error::<()>::from)?
         .with_execution_providers(providers::providers(device, config, captured))
-        .map_err(ort::Error::<()>::from)?)
+        .map_err(ort::Error::from)
 }
 
 /// Whether runs of the model are captured: only where shapes are fixed.
