@@ -120,15 +120,18 @@ pub enum Task {
     Classify,
     /// Tensors in, tensors out.
     Generic,
+    /// A prompt in, text out.
+    Generate,
 }
 
 impl Task {
-    /// The name in model folders and policies.
+    /// The name in keys and policies.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embed => "embed",
             Self::Classify => "classify",
             Self::Generic => "generic",
+            Self::Generate => "complete",
         }
     }
 }

@@ -35,6 +35,7 @@ mod call;
 mod config;
 mod error;
 mod follow;
+mod generate;
 mod lead;
 mod model;
 mod plan;
@@ -44,7 +45,8 @@ mod share;
 
 pub use config::{ServiceConfig, ServiceConfigError};
 pub use error::InferError;
-pub use model::{Model, OpenError};
+pub use generate::GenerateStream;
+pub use model::{GenerateOptions, Model, OpenError, Pool};
 pub use repository::{
     ChangeError, FolderLoader, Loaded, Loader, Repository, RepositoryConfig, RepositoryMetrics,
     Versions,
@@ -257,6 +259,10 @@ impl Inner {
 /// The task is a part of the keys, so it must be the model's.
 fn check_task(model: &Model, request: &InferRequest) -> Result<(), Fault> {
     let (has, asked) = (model.info.task(), request.task);
+    if asked == Task::Generate {
+        let message = "a model that writes is asked by the call for texts, not by that for results";
+        return Err(call_fault(FaultCode::BadRequest, message.to_owned()));
+    }
     if has == asked {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use crate::inference::{
     Backend, BackendError, Device, ModelFiles, Output, Payload, Reader, TokenLimits, Tokenizer,
 };
 use crate::results::{CacheItems, ResultsConfig};
-use crate::service::{InferService, Model, ServiceConfig};
+use crate::service::{InferService, Model, Pool, ServiceConfig};
 
 /// The model's name.
 pub(crate) const MODEL: &str = "words";
@@ -150,7 +150,9 @@ impl Harness {
             info: info(),
             reader: Reader::Text(Box::new(tokenizer())),
             device: Device::Cpu,
-            pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+            pool: BatchPool::start(vec![Box::new(backend)], pool)
+                .expect("a thread")
+                .into(),
             max_output_bytes: options.max_output_bytes,
         };
         let items = CacheItems::register(&mut registry);
@@ -216,7 +218,9 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
         },
         reader: Reader::Text(Box::new(tokenizer())),
         device: Device::Cpu,
-        pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+        pool: BatchPool::start(vec![Box::new(backend)], pool)
+            .expect("a thread")
+            .into(),
         max_output_bytes: usize::MAX,
     }
 }
@@ -271,4 +275,34 @@ fn tokenizer() -> Tokenizer {
         vocabulary: SPECIAL + 100,
     };
     Tokenizer::from_file(&path, limits).expect("a tokenizer")
+}
+
+/// The name of a model that writes letters.
+pub(crate) const WRITER: &str = "letters";
+
+/// A service whose one model writes letters.
+pub(crate) fn writer_service() -> InferService {
+    let mut registry = Registry::default();
+    let info = ModelInfo {
+        name: WRITER.to_owned(),
+        kind: ModelKind::Generate {
+            text: TextLimits {
+                max_tokens: 2048,
+                vocabulary: SPECIAL + 100,
+            },
+            max_new_tokens: 2048,
+            chat: false,
+        },
+        ..info()
+    };
+    let model = Model {
+        info,
+        reader: Reader::Text(Box::new(tokenizer())),
+        device: Device::Cpu,
+        pool: Pool::Texts(Arc::new(crate::generate::letters(2))),
+        max_output_bytes: usize::MAX,
+    };
+    let items = CacheItems::register(&mut registry);
+    let (results, config) = (ResultsConfig::default(), ServiceConfig::default());
+    InferService::new(vec![model], results, config, items).expect("one name")
 }

@@ -86,6 +86,15 @@ pub enum ModelKind {
         /// Whether requests have a first dimension that counts items; otherwise a request is one item.
         batched: bool,
     },
+    /// A prompt in, text out.
+    Generate {
+        /// Tokens of prompt and answer together, and of the vocabulary.
+        text: TextLimits,
+        /// Most tokens of an answer.
+        max_new_tokens: u32,
+        /// Whether it has a template for conversations.
+        chat: bool,
+    },
 }
 
 /// Limits of inputs that are texts or token ids.
@@ -121,13 +130,14 @@ impl ModelInfo {
             ModelKind::Embed { .. } => Task::Embed,
             ModelKind::Classify { .. } => Task::Classify,
             ModelKind::Generic { .. } => Task::Generic,
+            ModelKind::Generate { .. } => Task::Generate,
         }
     }
 
     /// Limits of texts, where it reads texts.
     pub fn text(&self) -> Option<TextLimits> {
         match &self.kind {
-            ModelKind::Embed { text, .. } => Some(*text),
+            ModelKind::Embed { text, .. } | ModelKind::Generate { text, .. } => Some(*text),
             ModelKind::Classify {
                 reads: Reads::Text(text),
                 ..
@@ -140,7 +150,9 @@ impl ModelInfo {
     pub fn dimensions(&self) -> Option<u32> {
         match self.kind {
             ModelKind::Embed { dimensions, .. } => Some(dimensions),
-            ModelKind::Classify { .. } | ModelKind::Generic { .. } => None,
+            ModelKind::Classify { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+                None
+            }
         }
     }
 }

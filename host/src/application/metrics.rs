@@ -3,6 +3,7 @@
 use prometheus_client::registry::Registry;
 
 use crate::batch::BatchMetrics;
+use crate::generate::GenerateMetrics;
 use crate::results::CacheItems;
 use crate::server::HttpMetrics;
 use crate::service::RepositoryMetrics;
@@ -13,6 +14,7 @@ pub(super) struct Metrics {
     pub(super) items: CacheItems,
     pub(super) http: HttpMetrics,
     pub(super) batch: BatchMetrics,
+    pub(super) generate: GenerateMetrics,
     pub(super) repository: RepositoryMetrics,
     pub(super) traces: TraceMetrics,
 }
@@ -23,6 +25,7 @@ impl Metrics {
         Self {
             http: HttpMetrics::register(registry, items.clone()),
             batch: BatchMetrics::register(registry),
+            generate: GenerateMetrics::register(registry),
             repository: RepositoryMetrics::register(registry),
             traces: TraceMetrics::register(registry),
             items,

@@ -9,6 +9,7 @@ use toml::Value;
 use super::reader::{Reader, Section};
 use super::{Level, LogConfig};
 use crate::batch::{BatchConfig, BreakerConfig};
+use crate::generate::GenerateConfig;
 use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
 use crate::inference::{DeviceChoice, InferenceConfig, MAX_NICENESS};
 use crate::results::ResultsConfig;
@@ -232,6 +233,27 @@ pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
         );
     }
     config
+}
+
+pub(super) fn generate(reader: &mut Reader) -> GenerateConfig {
+    let default = GenerateConfig::default();
+    let mut section = reader.section("generate");
+    let share = section.number("max_tenant_share", default.max_tenant_share, 0.0..=1.0);
+    if share == 0.0 {
+        section.reject("max_tenant_share", "is 0; above 0 and up to 1 is wanted");
+    }
+    GenerateConfig {
+        max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
+        max_waiting: section.integer("max_waiting", default.max_waiting, 1..=100_000),
+        max_tenant_share: share,
+        max_gap_ratio: section.number("max_gap_ratio", default.max_gap_ratio, 1.1..=100.0),
+        max_prefill_tokens: section.integer(
+            "max_prefill_tokens",
+            default.max_prefill_tokens,
+            16..=16_384,
+        ),
+        ..default
+    }
 }
 
 pub(super) fn results(reader: &mut Reader) -> ResultsConfig {

@@ -17,8 +17,8 @@ mod manifest;
 
 pub use folder::{Claim, ModelFolder};
 pub use manifest::{
-    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, Manifest,
-    ModelTask, Pooling, Resize, RunSettings, WarmUp,
+    BatchSettings, BytesInput, Classification, ClassifierInput, DecodeSettings, Embedding,
+    Generation, ImageInput, Manifest, ModelTask, Pooling, Resize, RunSettings, WarmUp,
 };
 
 /// The file that describes the model.

@@ -30,6 +30,11 @@ pub enum SessionError {
         "inference.device is {0}, and this ONNX Runtime has no CUDA: `cargo xtask setup --gpu` fetches a build that has, or set the device to auto"
     )]
     NoCuda(Device),
+    /// Models that write run on the processor so far.
+    #[error(
+        "inference.device is {0}, and a model that writes runs on the processor only: set device = \"cpu\" in [run] of its model.toml"
+    )]
+    CpuOnly(Device),
     /// The runtime refuses the model or the device.
     #[error("{} cannot be run on {device}{}", model.display(), remedy(*device))]
     Open {

@@ -15,12 +15,13 @@ pub(super) enum Route {
     Models,
     Model,
     HostInfer,
+    HostGenerate,
     HostCatalog,
     Other,
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Embeddings,
         Self::Classify,
         Self::Embed,
@@ -32,6 +33,7 @@ impl Route {
         Self::Models,
         Self::Model,
         Self::HostInfer,
+        Self::HostGenerate,
         Self::HostCatalog,
         Self::Other,
     ];
@@ -47,6 +49,7 @@ impl Route {
             "/v1/models" => Self::Models,
             "/v2" => Self::OpenOther,
             brink_protocol::INFER_PATH => Self::HostInfer,
+            brink_protocol::GENERATE_PATH => Self::HostGenerate,
             brink_protocol::CATALOG_PATH => Self::HostCatalog,
             _ if path.starts_with("/v1/models/") => Self::Model,
             _ if path.starts_with("/v2/models/") && path.ends_with("/infer") => Self::OpenInfer,
@@ -68,6 +71,7 @@ impl Route {
             Self::Models => "/v1/models",
             Self::Model => "/v1/models/{id}",
             Self::HostInfer => brink_protocol::INFER_PATH,
+            Self::HostGenerate => brink_protocol::GENERATE_PATH,
             Self::HostCatalog => brink_protocol::CATALOG_PATH,
             Self::Other => "other",
         }

@@ -72,6 +72,8 @@ fn result_bytes(kind: &ModelKind) -> Option<usize> {
     match kind {
         ModelKind::Embed { dimensions, .. } => Some(*dimensions as usize * NUMBER),
         ModelKind::Classify { labels, .. } => Some(labels.len() * NUMBER),
+        // It writes, and has no results.
+        ModelKind::Generate { .. } => None,
         ModelKind::Generic { outputs, .. } => outputs.iter().map(tensor_bytes).sum(),
     }
 }

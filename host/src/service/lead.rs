@@ -81,10 +81,11 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
         now: Instant::now(),
         deadline: call.deadline,
     };
-    let submitted = call
-        .model
-        .pool
-        .submit_under(call.trace.as_ref(), payloads, submission);
+    let Some(pool) = call.model.pool.batches() else {
+        // A call for results of a model that writes was refused before.
+        return;
+    };
+    let submitted = pool.submit_under(call.trace.as_ref(), payloads, submission);
     // From here on the queue counts them.
     drop(room);
     match submitted {

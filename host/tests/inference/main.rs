@@ -5,6 +5,7 @@
 mod binding;
 mod classify;
 mod files;
+mod generate;
 mod generic;
 mod onnx;
 mod shapes;

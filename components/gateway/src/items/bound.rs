@@ -51,7 +51,10 @@ impl Bound {
         match self.model().kind {
             ModelKind::Embed { .. } => Content::EmbeddingF32,
             ModelKind::Classify { .. } => Content::Media(SCORES_MEDIA.to_owned()),
-            ModelKind::Generic { .. } => Content::Media(TENSORS_MEDIA.to_owned()),
+            // Requests for items of a model that writes are refused before.
+            ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+                Content::Media(TENSORS_MEDIA.to_owned())
+            }
         }
     }
 
@@ -80,6 +83,7 @@ impl Bound {
                             && tensor.check().is_ok()
                     })
             }),
+            ModelKind::Generate { .. } => false,
         }
     }
 }

@@ -41,6 +41,7 @@ async fn everything() -> Shown {
     registry.register_collector(Box::new(OneComponent));
     metrics.http.record_any();
     metrics.batch.for_model("words", Device::Cpu).refuse_any();
+    metrics.generate.for_model("words").end_any();
     load_a_model(&metrics).await;
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes all");

@@ -58,7 +58,11 @@ impl ModelFolder {
         let Self { manifest, folder } = self;
         let model = folder.join(&manifest.model_file);
         let model_bytes = weight_bytes(&folder, &manifest.model_file).map_err(failed(&model))?;
-        let beside = [manifest.tokenizer_file(), manifest.run.fp16_file.as_deref()];
+        let beside = [
+            manifest.tokenizer_file(),
+            manifest.template_file(),
+            manifest.run.fp16_file.as_deref(),
+        ];
         for name in beside.into_iter().flatten() {
             let path = folder.join(name);
             std::fs::metadata(&path).map_err(failed(&path))?;
@@ -68,7 +72,7 @@ impl ModelFolder {
         // After the hash, as all that is loaded: a change between the two is seen by hashing again.
         let labels = match &manifest.task {
             ModelTask::Classify(it) => labels::read(&folder.join(&it.labels_file))?,
-            ModelTask::Embed(_) | ModelTask::Generic { .. } => Vec::new(),
+            ModelTask::Embed(_) | ModelTask::Generic { .. } | ModelTask::Generate(_) => Vec::new(),
         };
         Ok(ModelFiles {
             manifest,

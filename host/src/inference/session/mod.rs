@@ -8,6 +8,7 @@
 //! is loaded.
 
 mod binding;
+mod bound;
 mod graphs;
 mod inputs;
 mod outputs;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_protocol::tensor::{Tensor, TensorInfo};
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue, SessionOutputs};
 
 use self::binding::Binding;
@@ -39,6 +40,7 @@ use super::memory;
 use super::model::{ModelFiles, ModelTask};
 use super::runtime::Runtime;
 
+pub(super) use bound::{Side, bind};
 pub use placement::Placement;
 pub(super) use placement::Probe;
 pub use wiring::WiringError;
@@ -184,20 +186,7 @@ impl Session {
         probe: Option<&Probe>,
     ) -> Result<Self, LoadError> {
         let captured = captured(files, config);
-        let mut builder = ort::session::Session::builder(runtime.environment())?
-            .with_optimization_level(GraphOptimizationLevel::Level3)
-            .map_err(ort::Error::from)?
-            .with_intra_threads(config.intra_threads)
-            .map_err(ort::Error::from)?
-            // A spinning thread takes the core from the threads that serve.
-            .with_intra_op_spinning(false)
-            .map_err(ort::Error::from)?
-            // A plan of the memory of each shape that was seen: with shapes as many as here it is no faster,
-            // and takes more at the peak, because each plan wants one block beside the pieces of the others.
-            .with_memory_pattern(false)
-            .map_err(ort::Error::from)?
-            .with_execution_providers(providers::providers(device, config, captured))
-            .map_err(ort::Error::from)?;
+        let mut builder = builder(runtime, config, device, captured)?;
         if let Some(probe) = probe {
             let profiled = builder.with_profiling(probe.prefix());
             builder = profiled.map_err(ort::Error::from)?;
@@ -325,9 +314,35 @@ impl Backend for Session {
     }
 }
 
+/// What every session is made with.
+pub(super) fn builder(
+    runtime: &Runtime,
+    config: &InferenceConfig,
+    device: Device,
+    captured: bool,
+) -> ort::Result<SessionBuilder> {
+    ort::session::Session::builder(runtime.environment())?
+        .with_optimization_level(GraphOptimizationLevel::Level3)
+        .map_err(ort::Error::<()>::from)?
+        .with_intra_threads(config.intra_threads)
+        .map_err(ort::Error::<()>::from)?
+        // A spinning thread takes the core from the threads that serve.
+        .with_intra_op_spinning(false)
+        .map_err(ort::Error::<()>::from)?
+        // A plan of the memory of each shape that was seen: with shapes as many as here it is no faster,
+        // and takes more at the peak, because each plan wants one block beside the pieces of the others.
+        .with_memory_pattern(false)
+        .map_err(ort::Error::<()>::from)?
+        .with_execution_providers(providers::providers(device, config, captured))
+        .map_err(ort::Error::from)
+}
+
 /// Whether runs of the model are captured: only where shapes are fixed.
 fn captured(files: &ModelFiles, config: &InferenceConfig) -> bool {
-    let numbers = !matches!(files.manifest.task, ModelTask::Generic { .. });
+    let numbers = !matches!(
+        files.manifest.task,
+        ModelTask::Generic { .. } | ModelTask::Generate(_)
+    );
     config.cuda_graphs && numbers && !files.manifest.batching.shape_buckets.is_empty()
 }
 
@@ -380,6 +395,6 @@ fn run_tensors(
     Ok(results)
 }
 
-fn runtime_error<R: Send + Sync + 'static>(error: ort::Error<R>) -> BackendError {
+pub(super) fn runtime_error<R: Send + Sync + 'static>(error: ort::Error<R>) -> BackendError {
     BackendError::Runtime(Arc::new(error))
 }

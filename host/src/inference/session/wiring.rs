@@ -32,6 +32,12 @@ pub enum WiringError {
     /// Elements that the task does not have.
     #[error("{0} of the model has elements of type {1:?}, which its task does not fill or read")]
     Elements(String, Option<TensorElementType>),
+    /// It has not the inputs and outputs of a decoder.
+    #[error("the model is no decoder that shares its keys and values from run to run: {0}")]
+    NoDecoder(String),
+    /// Its runs depend on those before, which a batch does not know: see `inference::generate`.
+    #[error("the model writes text, and does not run batches of items")]
+    Writes,
     /// No tensor: a sequence or a map.
     #[error("{0} of the model is no tensor")]
     NoTensor(String),
@@ -128,6 +134,7 @@ pub(super) fn wire(
             let blanks = blanks(&interface, &files.manifest.warm_up)?;
             Ok((Wiring::Tensors(interface), Payload::Tensors(blanks)))
         }
+        ModelTask::Generate(_) => Err(WiringError::Writes),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::batch::{BatchConfig, BatchMetrics};
 use crate::inference::{InferenceConfig, ModelFiles, Runtime, resident_bytes};
-use crate::service::model::{Model, OpenError};
+use crate::service::model::{GenerateOptions, Model, OpenError, generation};
 
 /// Makes serving models of folders. A trait, so that loading, switching and unloading are tested without
 /// a runtime.
@@ -38,6 +38,8 @@ pub struct FolderLoader {
     pub batch: BatchConfig,
     /// What to count into.
     pub metrics: BatchMetrics,
+    /// How models that write are run.
+    pub generate: GenerateOptions,
 }
 
 impl Loader for FolderLoader {
@@ -46,6 +48,10 @@ impl Loader for FolderLoader {
     }
 
     fn open(&self, files: &ModelFiles) -> Result<Model, OpenError> {
+        if let Some(generation) = generation(files) {
+            let (runtime, options) = (&self.runtime, &self.generate);
+            return Model::of_writer(runtime, files, generation, &self.inference, options);
+        }
         Model::of_files(
             &self.runtime,
             files,

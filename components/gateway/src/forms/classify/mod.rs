@@ -251,7 +251,7 @@ pub(super) const MAX_RESERVED: usize = 1 << 20;
 pub(super) fn labels(model: &ModelInfo) -> &[String] {
     match &model.kind {
         ModelKind::Classify { labels, .. } => labels,
-        ModelKind::Embed { .. } | ModelKind::Generic { .. } => &[],
+        ModelKind::Embed { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => &[],
     }
 }
 

@@ -129,7 +129,9 @@ fn stacks(
     outputs: &[Output],
 ) -> Result<Vec<Stack>, ApiError> {
     match &results.model().kind {
-        ModelKind::Generic { .. } => generic(results, signature, outputs),
+        ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+            generic(results, signature, outputs)
+        }
         ModelKind::Embed { .. } | ModelKind::Classify { .. } => {
             let stack = |info: &TensorInfo| Stack {
                 name: info.name.clone(),

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use brink_protocol::TextLimits;
 
+mod generation;
 mod keys;
 mod task;
 mod warm_up;
 
+pub use generation::{DecodeSettings, Generation};
 pub use task::{
     BytesInput, Classification, ClassifierInput, Embedding, ImageInput, ModelTask, Pooling, Resize,
 };
@@ -122,6 +124,7 @@ impl Manifest {
                 input: ClassifierInput::Text { text, .. },
                 ..
             }) => Some(*text),
+            ModelTask::Generate(generation) => Some(generation.text),
             ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
         }
     }
@@ -134,7 +137,16 @@ impl Manifest {
                 input: ClassifierInput::Text { tokenizer_file, .. },
                 ..
             }) => Some(tokenizer_file),
+            ModelTask::Generate(generation) => Some(&generation.tokenizer_file),
             ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
+        }
+    }
+
+    /// The chat template, relative to the folder, of a model that has one.
+    pub fn template_file(&self) -> Option<&str> {
+        match &self.task {
+            ModelTask::Generate(generation) => generation.template_file.as_deref(),
+            ModelTask::Embed(_) | ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
         }
     }
 }

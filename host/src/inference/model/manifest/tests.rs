@@ -127,7 +127,7 @@ fn all_mistakes_are_reported_at_once_with_key_and_value() {
     assert_eq!(mistakes[0], "name is missing");
     assert_eq!(
         mistakes[1],
-        "task is \"chat\"; it must be \"embed\" or \"classify\" or \"generic\""
+        "task is \"chat\"; it must be \"embed\" or \"classify\" or \"generic\" or \"generate\""
     );
     assert_eq!(mistakes[2], "nmae is not a key of model.toml");
 
