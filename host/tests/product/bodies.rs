@@ -211,6 +211,59 @@ async fn a_million_numbers_in_json_need_no_more_than_three_times_their_size() {
     }
 }
 
+/// A path, a body and the status of its answer.
+type Case = (&'static str, Vec<u8>, u16);
+
+/// As many elements as a body may have.
+fn filled(head: &str, element: &str, end: &str) -> Vec<u8> {
+    let count = (LIMIT - head.len() - end.len()) / element.len();
+    let elements = element.repeat(count);
+    let elements = elements.trim_end_matches(',');
+    format!("{head}{elements}{end}").into_bytes()
+}
+
+#[rustfmt::skip]
+fn tensors_that_grow() -> Vec<Case> {
+    let infer = "/v2/models/mean/infer";
+    let tensor = |shape: &str, datatype: &str, element: &str| {
+        let head = format!(
+            r#"{{"inputs":[{{"name":"x","shape":[{shape}],"datatype":"{datatype}","data":["#
+        );
+        filled(&head, element, "]}]}")
+    };
+    let shape = r#"{"inputs":[{"name":"x","datatype":"FP32","data":[],"shape":["#;
+    let input = r#"{"name":"x","shape":[],"datatype":"FP32","data":[1]},"#;
+    let outputs = r#"{"inputs":[],"outputs":["#;
+    let list = r#"{"inputs":[],"parameters":{"a":["#;
+    let members = r#"{"inputs":[],"parameters":{"a":1,"#;
+    vec![
+        (infer, tensor("8388608", "FP64", "1,"), 413),
+        (infer, tensor("8388608", "INT64", "1,"), 413),
+        (infer, tensor("5592405", "BYTES", "\"\","), 413),
+        (infer, tensor("8388608", "FP32", "1,"), 413),
+        (infer, tensor("1", "UINT8", "[],"), 400),
+        (infer, filled(shape, "1,", "]}]}"), 400),
+        (infer, filled(r#"{"inputs":["#, input, "]}"), 400),
+        (infer, filled(outputs, r#"{"name":""},"#, "]}"), 400),
+        (infer, filled(list, "[],", "]}}"), 400),
+        (infer, filled(members, "\"a\":1,", "}}"), 400),
+        (infer, filled(r#"{"id":""#, "a", "\",\"inputs\":[]}"), 400),
+    ]
+}
+
+#[rustfmt::skip]
+fn texts_that_grow() -> Vec<Case> {
+    let sentences = r#"{"inputs":{"source_sentence":"a","sentences":["#;
+    let embeddings = r#"{"model":"m","input":["#;
+    vec![
+        ("/similarity", filled(sentences, "\"\",", "]}}"), 413),
+        ("/predict", filled(r#"{"inputs":["#, "[\"\"],", "]}"), 413),
+        ("/embed", filled(r#"{"inputs":["#, "1,", "]}"), 422),
+        ("/v1/embeddings", filled(embeddings, "[1],", "]}"), 400),
+        ("/v1/embeddings", filled(embeddings, "1,", "]}"), 400),
+    ]
+}
+
 /// Bodies of the size that is allowed which are many times as large once they are read, if one lets them.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_grow_when_they_are_read_are_refused_and_never_trap() {
@@ -218,82 +271,8 @@ async fn bodies_that_grow_when_they_are_read_are_refused_and_never_trap() {
     models(folder.path());
     let product = Product::with_models(folder.path(), &[], &[]).await;
     let mut client = product.client().await;
-    let filled = |head: &str, element: &str, end: &str| {
-        let count = (LIMIT - head.len() - end.len()) / element.len();
-        let elements = element.repeat(count);
-        let elements = elements.trim_end_matches(',');
-        format!("{head}{elements}{end}").into_bytes()
-    };
-    let tensor = |shape: &str, datatype: &str, data: &str, element: &str| {
-        let head = format!(
-            r#"{{"inputs":[{{"name":"x","shape":[{shape}],"datatype":"{datatype}","data":[{data}"#
-        );
-        filled(&head, element, "]}]}")
-    };
-    let infer = "/v2/models/mean/infer";
-    let cases: [(&str, Vec<u8>, u16); 16] = [
-        (infer, tensor("8388608", "FP64", "", "1,"), 413),
-        (infer, tensor("8388608", "INT64", "", "1,"), 413),
-        (infer, tensor("5592405", "BYTES", "", "\"\","), 413),
-        (infer, tensor("8388608", "FP32", "", "1,"), 413),
-        (infer, tensor("1", "UINT8", "", "[],"), 400),
-        (
-            infer,
-            filled(
-                r#"{"inputs":[{"name":"x","datatype":"FP32","data":[],"shape":["#,
-                "1,",
-                "]}]}",
-            ),
-            400,
-        ),
-        (
-            infer,
-            filled(
-                r#"{"inputs":["#,
-                r#"{"name":"x","shape":[],"datatype":"FP32","data":[1]},"#,
-                "]}",
-            ),
-            400,
-        ),
-        (
-            infer,
-            filled(r#"{"inputs":[],"outputs":["#, r#"{"name":""},"#, "]}"),
-            400,
-        ),
-        (
-            infer,
-            filled(r#"{"inputs":[],"parameters":{"a":["#, "[],", "]}}"),
-            400,
-        ),
-        (
-            infer,
-            filled(r#"{"inputs":[],"parameters":{"a":1,"#, "\"a\":1,", "}}"),
-            400,
-        ),
-        (infer, filled(r#"{"id":""#, "a", "\",\"inputs\":[]}"), 400),
-        (
-            "/similarity",
-            filled(
-                r#"{"inputs":{"source_sentence":"a","sentences":["#,
-                "\"\",",
-                "]}}",
-            ),
-            413,
-        ),
-        ("/predict", filled(r#"{"inputs":["#, "[\"\"],", "]}"), 413),
-        ("/embed", filled(r#"{"inputs":["#, "1,", "]}"), 422),
-        (
-            "/v1/embeddings",
-            filled(r#"{"model":"m","input":["#, "[1],", "]}"),
-            400,
-        ),
-        (
-            "/v1/embeddings",
-            filled(r#"{"model":"m","input":["#, "1,", "]}"),
-            400,
-        ),
-    ];
-    for (index, (path, body, status)) in cases.into_iter().enumerate() {
+    let cases = tensors_that_grow().into_iter().chain(texts_that_grow());
+    for (index, (path, body, status)) in cases.enumerate() {
         let reply = client.send("POST", path, body).await.unwrap();
         assert_eq!(
             reply.status,
