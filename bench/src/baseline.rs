@@ -60,6 +60,7 @@ pub(crate) async fn serve_native(
                 created: 0,
                 owned_by: "baseline".to_owned(),
             }],
+            ..Catalog::default()
         }),
         in_force: Arc::default(),
         file: vec![b'x'; file_bytes].into(),
@@ -92,7 +93,7 @@ async fn embeddings(
         &parts.headers,
     );
     let reply = match body.collect().await {
-        Ok(body) => answer(&native, &head, &body.to_bytes()),
+        Ok(body) => answer(&native, &head, body.to_bytes()),
         Err(_) => Err(ApiError::body_broken()),
     };
     let exchange = Exchange::of(&head, "*");
@@ -104,7 +105,7 @@ async fn embeddings(
     response
 }
 
-fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiError> {
+fn answer(native: &Native, head: &Head<'_>, body: Bytes) -> Result<Reply, ApiError> {
     thread_local!(static PREFIXES: Prefixes = Prefixes::default());
     let begun = PREFIXES.with(|prefixes| {
         let known = Known {
@@ -118,7 +119,7 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
     let pending = match begun? {
         Begun::Answered(reply) => return Ok(reply),
         Begun::Pending(pending) => pending,
-        Begun::CatalogNeeded | Begun::Tokenize(_) | Begun::Origin => {
+        Begun::CatalogNeeded(_) | Begun::Unbound(_) | Begun::Tokenize(_) | Begun::Origin => {
             unreachable!("all models are given, and nothing else is routed here")
         }
     };
@@ -127,7 +128,7 @@ fn answer(native: &Native, head: &Head<'_>, body: &[u8]) -> Result<Reply, ApiErr
         Settled::Missing(missing) => missing,
     };
     let call = missing.upstream_call("", std::time::Duration::from_secs(1));
-    let computed = made_up(call.inputs.len());
+    let computed = made_up(call.items());
     let answer = missing.complete(computed, &SystemClock)?;
     for stored in answer.store {
         native.store.insert(stored.key, stored.bytes.into());

@@ -26,6 +26,9 @@ pub(crate) struct Environment {
     /// The Spin manifest
     #[arg(long, default_value = "spin.toml")]
     pub(crate) manifest: PathBuf,
+    /// A further setting of `brink up`, as `section.key=value`; may be given several times
+    #[arg(long = "set", value_name = "SETTING")]
+    pub(crate) settings: Vec<String>,
 }
 
 impl Environment {
@@ -58,8 +61,14 @@ impl Environment {
         .map(str::to_owned)
         .to_vec();
         // Neither baseline writes a log, so the server under test writes none either.
-        for setting in ["log.level=warn"].iter().chain(settings) {
-            arguments.extend(["--set".to_owned(), (*setting).to_owned()]);
+        let given = self.settings.iter().map(String::as_str);
+        for setting in ["log.level=warn"]
+            .iter()
+            .chain(settings)
+            .copied()
+            .chain(given)
+        {
+            arguments.extend(["--set".to_owned(), setting.to_owned()]);
         }
         for variable in variables {
             arguments.extend(["--variable".to_owned(), (*variable).to_owned()]);

@@ -12,7 +12,6 @@
 
 mod sampler;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +72,8 @@ struct Row {
     batch: usize,
     sessions: usize,
     per_second: f64,
+    /// Of ONNX Runtime alone, with the same inputs, right after.
+    raw_per_second: f64,
     seen: Option<Seen>,
     half_load: Outcome,
 }
@@ -83,7 +84,6 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut text = heading(&options).await;
     let mut last = String::new();
     for model in &options.models_measured {
-        let raw = measure_raw(&options, model).await?;
         let mut rows = Vec::new();
         for batch in &options.batches {
             rows.push(measure(&options, model, *batch, 1).await?);
@@ -91,8 +91,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let best = best(&rows).batch;
         // A second session works while the first waits for copies.
         rows.push(measure(&options, model, best, 2).await?);
-        text.push_str(&table(model, &rows, &raw));
-        last.push_str(&summary(model, &rows, &raw));
+        text.push_str(&table(model, &rows));
+        last.push_str(&summary(model, &rows));
     }
     text.push_str(&last);
     report::line(text.trim_end());
@@ -148,13 +148,17 @@ async fn measure(options: &Options, model: &str, batch: usize, sessions: usize) 
     };
     let rate = Some(whole.per_second() / 2.0);
     let half = (batch * 10 + 2, options.items / 2);
+    let half_load = load(options, &server, model, half, rate).await?;
+    // It would hold memory of the device.
+    drop(server);
     let per_request = if model == MODEL { TEXTS } else { 1 };
     Ok(Row {
         batch,
         sessions,
         per_second: whole.per_second() * per_request as f64,
+        raw_per_second: measure_raw(options, model, batch).await?,
         seen,
-        half_load: load(options, &server, model, half, rate).await?,
+        half_load,
     })
 }
 
@@ -224,21 +228,20 @@ fn pictures(options: &Options, series: usize, count: usize) -> Result<Vec<Bytes>
     Ok((0..count).map(picture).collect())
 }
 
-/// Items per second of ONNX Runtime alone, by items of a batch.
-async fn measure_raw(options: &Options, model: &str) -> Result<BTreeMap<usize, f64>> {
-    report::progress(&format!("gpu: {model}, ONNX Runtime alone"));
+/// Items per second of ONNX Runtime alone, in batches of that size.
+async fn measure_raw(options: &Options, model: &str, batch: usize) -> Result<f64> {
     let scratch = std::env::temp_dir().join(format!("brink-bench-gpu-{}", std::process::id()));
-    let measured = raw_of(options, model, &scratch).await;
+    let measured = raw_of(options, model, batch, &scratch).await;
     std::fs::remove_dir_all(&scratch)?;
     measured
 }
 
-async fn raw_of(options: &Options, model: &str, scratch: &Path) -> Result<BTreeMap<usize, f64>> {
+async fn raw_of(options: &Options, model: &str, batch: usize, scratch: &Path) -> Result<f64> {
     std::fs::create_dir_all(scratch)?;
     let mut inputs = scratch.to_owned();
     if model == MODEL {
         inputs.push("texts.json");
-        let texts = texts::mixed(1, options.items);
+        let texts = texts::mixed(batch as u64 * 10 + 1, options.items);
         std::fs::write(&inputs, serde_json::to_vec(&texts)?)?;
     } else {
         // All are held in memory as pixels, so fewer do.
@@ -249,27 +252,20 @@ async fn raw_of(options: &Options, model: &str, scratch: &Path) -> Result<BTreeM
             std::fs::write(inputs.join(format!("{index:06}")), picture)?;
         }
     }
-    let batches: Vec<String> = options.batches.iter().map(ToString::to_string).collect();
     let output = Command::new(&options.baseline)
         .arg(&options.environment.onnxruntime)
         .arg(options.environment.models.join(model))
         .arg(&inputs)
-        .args(["--device", &options.device, "--batches", &batches.join(",")])
+        .args(["--device", &options.device])
+        .args(["--batches", &batch.to_string()])
         .output()
         .await
         .with_context(|| format!("{} does not start", options.baseline.display()))?;
     let told = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "the baseline failed: {told}");
-    let line = |line: &str| {
-        let (batch, rate) = line
-            .split_once('\t')
-            .context("unexpected line of the baseline")?;
-        Ok((batch.parse()?, rate.parse()?))
-    };
-    String::from_utf8(output.stdout)?
-        .lines()
-        .map(line)
-        .collect()
+    let text = String::from_utf8(output.stdout)?;
+    let rate = text.trim().split_once('\t').map(|(_, rate)| rate);
+    Ok(rate.context("unexpected output of the baseline")?.parse()?)
 }
 
 /// The row of one session with the most items per second.
@@ -280,14 +276,14 @@ fn best(rows: &[Row]) -> &Row {
         .expect("there is a batch, as checked at the start")
 }
 
-fn table(model: &str, rows: &[Row], raw: &BTreeMap<usize, f64>) -> String {
+fn table(model: &str, rows: &[Row]) -> String {
     let mut text = format!(
         "## {model}\n\n| batch | sessions | items/s | over the first | raw ONNX Runtime, items/s | share | GPU busy | GPU \
          memory, MiB | p50 at half load, ms | p99 |\n|{}\n",
         " --- |".repeat(10)
     );
     for row in rows {
-        let raw = raw.get(&row.batch).copied().unwrap_or(f64::NAN);
+        let raw = row.raw_per_second;
         let seen = row.seen.map_or(("-".to_owned(), "-".to_owned()), |seen| {
             let busy = format!("{:.0} %", seen.utilisation);
             (busy, format!("{:.0}", seen.memory_mib))
@@ -311,9 +307,9 @@ fn table(model: &str, rows: &[Row], raw: &BTreeMap<usize, f64>) -> String {
     text
 }
 
-fn summary(model: &str, rows: &[Row], raw: &BTreeMap<usize, f64>) -> String {
+fn summary(model: &str, rows: &[Row]) -> String {
     let best = best(rows);
     let gain = best.per_second / rows[0].per_second;
-    let share = best.per_second / raw.get(&best.batch).copied().unwrap_or(f64::NAN);
+    let share = best.per_second / best.raw_per_second;
     format!("gpu_{model}_batching_gain {gain:.2}\ngpu_{model}_raw_share {share:.2}\n")
 }

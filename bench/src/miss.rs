@@ -6,6 +6,9 @@
 //! baseline runs the same texts in its own process straight through ONNX Runtime: one by one,
 //! in batches of arrival order, and in batches of similar length, of which the best counts.
 //! Rounds alternate. Read items per CPU-second of the serving process, and the ratio.
+//!
+//! With `--words N` all texts have N words, and the overhead is what counts: what HTTP, JSON, the component,
+//! tokenising and queueing add to the CPU time of inference itself, one by one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,14 +45,35 @@ pub(crate) struct Options {
     /// Connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// Words of every text, instead of mixed lengths
+    #[arg(long)]
+    words: Option<usize>,
     /// Seconds to wait at the end for the idle server to give memory back
     #[arg(long, default_value_t = 8)]
     idle_seconds: u64,
 }
 
+/// The way of the baseline that counts neither tokenising nor anything else around inference.
+const RUNS_ALONE: &str = "runs alone";
+
+impl Options {
+    fn texts(&self, series: u64) -> Vec<String> {
+        match self.words {
+            None => texts::mixed(series, self.texts),
+            Some(words) => texts::equal(series, self.texts, words),
+        }
+    }
+}
+
 /// Runs the benchmark. Its last line is `miss_cpu_ratio N`.
 pub(crate) async fn run(options: Options) -> Result<()> {
-    let server = options.environment.start_brink(&[]).await?;
+    // One by one on both sides: batches of equal texts would hide the overhead that is asked for.
+    let settings: &[&str] = if options.words.is_some() {
+        &["batch.max_batch_items=1"]
+    } else {
+        &[]
+    };
+    let server = options.environment.start_brink(settings).await?;
     // The address is bound before the model is loaded: the first answer tells that it is.
     let call = Call::post(
         "/v1/embeddings",
@@ -86,7 +110,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
 /// Items per CPU-second of the server.
 async fn measure_server(server: &Server, options: &Options, series: u64) -> Result<f64> {
-    let texts = texts::mixed(series, options.texts);
+    let texts = options.texts(series);
     let call = |texts: &[String]| {
         let body = serde_json::json!({"model": MODEL, "input": texts, "encoding_format": "base64"});
         Call::post("/v1/embeddings", body.to_string())
@@ -107,10 +131,7 @@ async fn measure_server(server: &Server, options: &Options, series: u64) -> Resu
 /// Items per CPU-second of ONNX Runtime alone, per way of batching.
 async fn measure_baseline(options: &Options, series: u64) -> Result<Vec<(String, f64)>> {
     let file = std::env::temp_dir().join(format!("brink-bench-texts-{}", std::process::id()));
-    std::fs::write(
-        &file,
-        serde_json::to_vec(&texts::mixed(series, options.texts))?,
-    )?;
+    std::fs::write(&file, serde_json::to_vec(&options.texts(series))?)?;
     let output = Command::new(&options.baseline)
         .arg(&options.environment.onnxruntime)
         .arg(options.environment.models.join(MODEL))
@@ -137,9 +158,15 @@ async fn measure_baseline(options: &Options, series: u64) -> Result<Vec<(String,
 }
 
 fn best(raw: &BTreeMap<String, Vec<f64>>) -> f64 {
-    raw.values()
+    served_ways(raw)
         .map(|rates| median(rates))
         .fold(f64::NAN, f64::max)
+}
+
+/// What a server could do at best: everything is counted.
+fn served_ways(raw: &BTreeMap<String, Vec<f64>>) -> impl Iterator<Item = &Vec<f64>> {
+    let whole = raw.iter().filter(|(way, _)| *way != RUNS_ALONE);
+    whole.map(|(_, rates)| rates)
 }
 
 fn print(options: &Options, ours: &[f64], raw: &BTreeMap<String, Vec<f64>>) {
@@ -165,11 +192,19 @@ fn print_ratio(ours: &[f64], raw: &BTreeMap<String, Vec<f64>>) {
         .iter()
         .enumerate()
         .map(|(round, rate)| {
-            rate / raw
-                .values()
-                .map(|rates| rates[round])
-                .fold(f64::NAN, f64::max)
+            let whole = served_ways(raw).map(|rates| rates[round]);
+            rate / whole.fold(f64::NAN, f64::max)
         })
         .collect();
+    let alone = raw.get(RUNS_ALONE).map_or(&[][..], |rates| rates);
+    let overheads: Vec<f64> = ours
+        .iter()
+        .zip(alone)
+        .map(|(rate, alone)| alone / rate - 1.0)
+        .collect();
+    report::line(&format!(
+        "over inference one by one: {:.1} %",
+        median(&overheads) * 100.0
+    ));
     report::line(&format!("miss_cpu_ratio {:.2}", median(&ratios)));
 }

@@ -310,5 +310,6 @@ fn catalog() -> Catalog {
             created: 0,
             owned_by: "benchmark".to_owned(),
         }],
+        ..Catalog::default()
     }
 }

@@ -54,6 +54,13 @@ pub(crate) fn mixed(series: u64, count: usize) -> Vec<String> {
         .collect()
 }
 
+/// `count` distinct texts of a series, all of so many words.
+pub(crate) fn equal(series: u64, count: usize, words: usize) -> Vec<String> {
+    let mut random = Random::new(series);
+    let text = |index| format!("{} {index}", of_words(&mut random, words.saturating_sub(1)));
+    (0..count).map(text).collect()
+}
+
 /// A text of so many words.
 pub(crate) fn of_words(random: &mut Random, count: usize) -> String {
     let words: Vec<&str> = WORDS.split_whitespace().collect();

@@ -17,6 +17,7 @@
 //! What is left out on purpose: `encoding_format`, `dimensions`, `user`, the order of
 //! JSON members. They change how a result is *rendered*, not what the model computes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -119,15 +120,18 @@ pub enum Task {
     Classify,
     /// Tensors in, tensors out.
     Generic,
+    /// A prompt in, text out.
+    Generate,
 }
 
 impl Task {
-    /// The name in model folders and policies.
+    /// The name in keys and policies.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embed => "embed",
             Self::Classify => "classify",
             Self::Generic => "generic",
+            Self::Generate => "complete",
         }
     }
 }
@@ -143,8 +147,9 @@ pub enum ItemBytes<'a> {
     Tokens(&'a [u32]),
     /// A file or a picture.
     Blob(&'a [u8]),
-    /// Tensors, in a form in which no two lists of them are the same.
-    Tensors(Vec<u8>),
+    /// Tensors, in a form in which no two lists of them are the same: these bytes, one piece after the other. In
+    /// pieces, because their elements are there already, and may be megabytes.
+    Tensors(Vec<Cow<'a, [u8]>>),
 }
 
 /// Everything of a key but the item: a key of the keyed hash for each kind of item. It depends on
@@ -216,7 +221,13 @@ impl KeyPrefix {
                 blake3::keyed_hash(&self.tokens, &bytes)
             }
             ItemBytes::Blob(bytes) => blake3::keyed_hash(&self.blob, bytes),
-            ItemBytes::Tensors(bytes) => blake3::keyed_hash(&self.tensors, &bytes),
+            ItemBytes::Tensors(pieces) => {
+                let mut hasher = blake3::Hasher::new_keyed(&self.tensors);
+                for piece in &pieces {
+                    hasher.update(piece);
+                }
+                hasher.finalize()
+            }
         };
         Key(*hash.as_bytes())
     }
@@ -322,6 +333,17 @@ mod tests {
             prefix.key(ItemBytes::LongText(&digest)),
             prefix.key(ItemBytes::Text(&text))
         );
+    }
+
+    #[test]
+    fn tensors_have_one_key_however_their_bytes_are_cut() {
+        let prefix = prefix(&tenant("a"), "m", 1, false);
+        let key = |pieces: &[&'static [u8]]| {
+            let pieces = pieces.iter().map(|piece| Cow::Borrowed(*piece));
+            prefix.key(ItemBytes::Tensors(pieces.collect()))
+        };
+        assert_eq!(key(&[b"abc"]), key(&[b"a", b"", b"bc"]));
+        assert_ne!(key(&[b"abc"]), key(&[b"ab"]));
     }
 
     #[test]

@@ -157,6 +157,7 @@ fn inference() -> Router {
             created: 0,
             owned_by: "example".to_owned(),
         }],
+        ..Catalog::default()
     };
     Router::new()
         .route(CATALOG_PATH, get(async move || message::encode(&catalog)))

@@ -2,7 +2,8 @@
 //!
 //! Runs the texts of a JSON file, or every file of a folder, through one session, without a queue or a
 //! server, in several ways, and prints for each `WAY<TAB>ITEMS PER CPU-SECOND`. Tokenising and decoding
-//! are counted, as often as the way needs them: once for each item.
+//! are counted, as often as the way needs them: once for each item. The last line, `runs alone`, is one by one
+//! without them: what is left is what inference itself costs.
 //!
 //! ```text
 //! raw_onnxruntime LIBRARY MODEL_FOLDER TEXTS.json|FOLDER [--device DEVICE] [--batches N,N,...]
@@ -63,6 +64,7 @@ fn main() -> Result<()> {
     for (name, order, size) in ways {
         println!("{name}\t{:.3}", bench.measure(&inputs, order, size)?);
     }
+    println!("runs alone\t{:.3}", bench.measure_runs(&read, &arrival)?);
     Ok(())
 }
 
@@ -141,6 +143,13 @@ impl Bench {
         let start = Instant::now();
         self.run(read, order, size)?;
         Ok(order.len() as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// Items per CPU-second of inference one by one, of what was read before.
+    fn measure_runs(&mut self, read: &[Payload], order: &[usize]) -> Result<f64> {
+        let before = cpu_seconds()?;
+        self.run(read, order, 1)?;
+        Ok(order.len() as f64 / (cpu_seconds()? - before))
     }
 
     /// Items per CPU-second of this process.

@@ -23,7 +23,7 @@ use crate::server::{
     Admin, Answer, GuestMetrics, Guests, Limited, Observed, Observer, Purpose, Routes,
     ServerConfig, Tracing, bind, serve,
 };
-use crate::service::{FolderLoader, InferService, Repository};
+use crate::service::{FolderLoader, GenerateOptions, InferService, Repository};
 use crate::telemetry::Telemetry;
 
 #[cfg(test)]
@@ -246,6 +246,10 @@ async fn open_service(
         inference: settings.inference.clone(),
         batch: settings.batch.clone(),
         metrics: metrics.batch.clone(),
+        generate: GenerateOptions {
+            config: settings.generate.clone(),
+            metrics: metrics.generate.clone(),
+        },
     };
     let watched = metrics.repository.clone();
     let repository = Repository::start(Box::new(loader), settings.models.clone(), watched);

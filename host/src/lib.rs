@@ -15,6 +15,7 @@ pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod connect;
+pub mod generate;
 pub mod guest;
 pub mod inference;
 pub mod live;

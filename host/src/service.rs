@@ -30,19 +30,23 @@ use crate::results::{CacheItems, ResultsConfig};
 use crate::telemetry::Trace;
 
 mod active;
+mod answer_size;
 mod call;
 mod config;
 mod error;
 mod follow;
+mod generate;
 mod lead;
 mod model;
 mod plan;
 mod repository;
+mod room;
 mod share;
 
 pub use config::{ServiceConfig, ServiceConfigError};
 pub use error::InferError;
-pub use model::{Model, OpenError};
+pub use generate::GenerateStream;
+pub use model::{GenerateOptions, Model, OpenError, Pool};
 pub use repository::{
     ChangeError, FolderLoader, Loaded, Loader, Repository, RepositoryConfig, RepositoryMetrics,
     Versions,
@@ -51,6 +55,7 @@ pub use repository::{
 use active::ActiveCalls;
 use call::Call;
 use lead::Answer;
+use room::Room;
 use share::{Admitted, Shares};
 
 /// Answers calls for one or more models. Cheap to clone; clones share everything.
@@ -65,6 +70,8 @@ struct Inner {
     flights: Collapse<Answer>,
     /// One permit per core: more reading of inputs at once would only take turns.
     reading: Arc<Semaphore>,
+    /// For inputs that are read and wait for a place in a queue.
+    room: Room,
     calls: ActiveCalls,
     shares: Shares,
     items: CacheItems,
@@ -92,7 +99,8 @@ pub struct ModelStatus {
     pub device: Option<Device>,
     /// Whether it can run.
     pub state: ModelState,
-    /// What the process grew by when it was loaded; `None` while it is not in memory.
+    /// What the process grew by when it was loaded, at least its weights and what it took before; `None`
+    /// while it is not in memory.
     pub memory_bytes: Option<u64>,
     /// How long nobody has asked for it.
     pub idle: Duration,
@@ -142,6 +150,7 @@ impl InferService {
             store: ResultStore::new(results.max_bytes),
             flights: Collapse::new(limits),
             reading: Arc::new(Semaphore::new(cores)),
+            room: Room::new(config.max_decoded_bytes),
             calls: ActiveCalls::default(),
             shares: Shares::new(config.max_tenants),
             items,
@@ -165,7 +174,7 @@ impl InferService {
         self.0.repository.status()
     }
 
-    /// Whether calls are accepted and every model that is in memory can run.
+    /// Whether calls are accepted and a model can run.
     pub fn is_ready(&self) -> bool {
         !self.0.calls.is_closed() && self.0.repository.is_ready()
     }
@@ -250,6 +259,10 @@ impl Inner {
 /// The task is a part of the keys, so it must be the model's.
 fn check_task(model: &Model, request: &InferRequest) -> Result<(), Fault> {
     let (has, asked) = (model.info.task(), request.task);
+    if asked == Task::Generate {
+        let message = "a model that writes is asked by the call for texts, not by that for results";
+        return Err(call_fault(FaultCode::BadRequest, message.to_owned()));
+    }
     if has == asked {
         return Ok(());
     }

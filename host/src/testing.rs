@@ -15,7 +15,7 @@ use crate::inference::{
     Backend, BackendError, Device, ModelFiles, Output, Payload, Reader, TokenLimits, Tokenizer,
 };
 use crate::results::{CacheItems, ResultsConfig};
-use crate::service::{InferService, Model, ServiceConfig};
+use crate::service::{InferService, Model, Pool, ServiceConfig};
 
 /// The model's name.
 pub(crate) const MODEL: &str = "words";
@@ -107,6 +107,10 @@ pub(crate) struct Options {
     pub(crate) results: ResultsConfig,
     /// Whether runs wait at the gate.
     pub(crate) gated: bool,
+    /// Limits of calls.
+    pub(crate) config: ServiceConfig,
+    /// Most bytes of all results of a call.
+    pub(crate) max_output_bytes: usize,
 }
 
 impl Default for Options {
@@ -115,6 +119,11 @@ impl Default for Options {
             limits: BatchConfig::default().limits(Device::Cpu),
             results: ResultsConfig::default(),
             gated: false,
+            config: ServiceConfig {
+                max_timeout: Duration::from_secs(60),
+                ..ServiceConfig::default()
+            },
+            max_output_bytes: usize::MAX,
         }
     }
 }
@@ -134,20 +143,20 @@ impl Harness {
             limits: options.limits,
             idle_shrink_after: Duration::from_secs(60),
             prefetch: false,
+            niceness: 0,
             metrics,
         };
         let model = Model {
             info: info(),
             reader: Reader::Text(Box::new(tokenizer())),
             device: Device::Cpu,
-            pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+            pool: BatchPool::start(vec![Box::new(backend)], pool)
+                .expect("a thread")
+                .into(),
+            max_output_bytes: options.max_output_bytes,
         };
         let items = CacheItems::register(&mut registry);
-        let config = ServiceConfig {
-            max_timeout: Duration::from_secs(60),
-            ..ServiceConfig::default()
-        };
-        let service = InferService::new(vec![model], options.results, config, items);
+        let service = InferService::new(vec![model], options.results, options.config, items);
         Self {
             service: service.expect("one name"),
             computed,
@@ -191,6 +200,7 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
     let pool = PoolOptions {
         costs: CostModel::new(&limits),
         prefetch: false,
+        niceness: 0,
         limits,
         idle_shrink_after: Duration::from_secs(60),
         metrics: metrics.for_model(&files.manifest.name, Device::Cpu),
@@ -208,7 +218,10 @@ pub(crate) fn model_of(files: &ModelFiles) -> Model {
         },
         reader: Reader::Text(Box::new(tokenizer())),
         device: Device::Cpu,
-        pool: BatchPool::start(vec![Box::new(backend)], pool).expect("a thread"),
+        pool: BatchPool::start(vec![Box::new(backend)], pool)
+            .expect("a thread")
+            .into(),
+        max_output_bytes: usize::MAX,
     }
 }
 
@@ -262,4 +275,34 @@ fn tokenizer() -> Tokenizer {
         vocabulary: SPECIAL + 100,
     };
     Tokenizer::from_file(&path, limits).expect("a tokenizer")
+}
+
+/// The name of a model that writes letters.
+pub(crate) const WRITER: &str = "letters";
+
+/// A service whose one model writes letters.
+pub(crate) fn writer_service() -> InferService {
+    let mut registry = Registry::default();
+    let info = ModelInfo {
+        name: WRITER.to_owned(),
+        kind: ModelKind::Generate {
+            text: TextLimits {
+                max_tokens: 2048,
+                vocabulary: SPECIAL + 100,
+            },
+            max_new_tokens: 2048,
+            chat: false,
+        },
+        ..info()
+    };
+    let model = Model {
+        info,
+        reader: Reader::Text(Box::new(tokenizer())),
+        device: Device::Cpu,
+        pool: Pool::Texts(Arc::new(crate::generate::letters(2))),
+        max_output_bytes: usize::MAX,
+    };
+    let items = CacheItems::register(&mut registry);
+    let (results, config) = (ResultsConfig::default(), ServiceConfig::default());
+    InferService::new(vec![model], results, config, items).expect("one name")
 }

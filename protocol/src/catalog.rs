@@ -9,7 +9,7 @@ use crate::tensor::TensorInfo;
 /// The key of an edge's copy in a key-value store: a message of the time it was fetched
 /// (`UnixSeconds`) and the [`Catalog`]. Keys of results are 64 hexadecimal digits, so this one can
 /// never be one of theirs.
-pub const STORE_KEY: &str = "brink/catalog/2";
+pub const STORE_KEY: &str = "brink/catalog/3";
 
 /// All models of a host. An edge keeps it for some seconds, and keeps using it while the
 /// host is away: entries of known models are still served then.
@@ -18,6 +18,9 @@ pub struct Catalog {
     /// In the order in which `/v1/models` lists them. Of several versions of one model, the one that
     /// is served by default comes first.
     pub models: Vec<ModelInfo>,
+    /// Places in `models` of those that could not run when the host told this: their model only failed
+    /// lately, or cannot be loaded. A model that is loaded when somebody asks is none of them.
+    pub broken: Vec<u32>,
 }
 
 impl Catalog {
@@ -30,6 +33,13 @@ impl Catalog {
     pub fn find_version(&self, name: &str, version: &str) -> Option<&ModelInfo> {
         let mut models = self.models.iter();
         models.find(|model| model.name == name && model.version == version)
+    }
+
+    /// Whether a model of this catalogue could run when the host told it.
+    pub fn is_ready(&self, model: &ModelInfo) -> bool {
+        let same = |other: &ModelInfo| other.name == model.name && other.version == model.version;
+        let mut broken = self.broken.iter();
+        !broken.any(|place| self.models.get(*place as usize).is_some_and(same))
     }
 }
 
@@ -76,6 +86,15 @@ pub enum ModelKind {
         /// Whether requests have a first dimension that counts items; otherwise a request is one item.
         batched: bool,
     },
+    /// A prompt in, text out.
+    Generate {
+        /// Tokens of prompt and answer together, and of the vocabulary.
+        text: TextLimits,
+        /// Most tokens of an answer.
+        max_new_tokens: u32,
+        /// Whether it has a template for conversations.
+        chat: bool,
+    },
 }
 
 /// Limits of inputs that are texts or token ids.
@@ -111,13 +130,14 @@ impl ModelInfo {
             ModelKind::Embed { .. } => Task::Embed,
             ModelKind::Classify { .. } => Task::Classify,
             ModelKind::Generic { .. } => Task::Generic,
+            ModelKind::Generate { .. } => Task::Generate,
         }
     }
 
     /// Limits of texts, where it reads texts.
     pub fn text(&self) -> Option<TextLimits> {
         match &self.kind {
-            ModelKind::Embed { text, .. } => Some(*text),
+            ModelKind::Embed { text, .. } | ModelKind::Generate { text, .. } => Some(*text),
             ModelKind::Classify {
                 reads: Reads::Text(text),
                 ..
@@ -130,7 +150,40 @@ impl ModelInfo {
     pub fn dimensions(&self) -> Option<u32> {
         match self.kind {
             ModelKind::Embed { dimensions, .. } => Some(dimensions),
-            ModelKind::Classify { .. } | ModelKind::Generic { .. } => None,
+            ModelKind::Classify { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+                None
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, version: &str) -> ModelInfo {
+        ModelInfo {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            digest: ModelDigest([0; 32]),
+            kind: ModelKind::Generic {
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+                batched: true,
+            },
+            created: 0,
+            owned_by: "us".to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_broken_version_says_nothing_about_the_others() {
+        let catalog = Catalog {
+            models: vec![model("a", "2"), model("a", "1"), model("b", "1")],
+            // The second place is none: whoever wrote it, nobody falls over it.
+            broken: vec![1, 9],
+        };
+        let ready = catalog.models.iter().map(|model| catalog.is_ready(model));
+        assert_eq!(ready.collect::<Vec<_>>(), [true, false, true]);
     }
 }

@@ -1,5 +1,6 @@
 //! The call for results: all items that an edge lacks, in one message.
 
+use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroU64};
 
 #[cfg(doc)]
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultCode};
 use crate::limits::{MAX_BLOB_BYTES, MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
+use crate::message::{self, MessageError};
 use crate::tensor::{Tensor, TensorError};
 
 /// What the host answers.
@@ -124,9 +126,15 @@ fn tensor_refusal(tensor: &Tensor) -> Option<String> {
     tensor.check().err().map(refusal)
 }
 
-/// The bytes that identify tensors: what messages carry, where every part has its length before it.
-fn canonical(tensors: &[Tensor]) -> Vec<u8> {
-    postcard::to_stdvec(tensors).expect("tensors hold no value that cannot be serialised")
+/// The bytes that identify tensors: what messages carry, where every part has its length before it. Their elements
+/// are not copied.
+fn canonical(tensors: &[Tensor]) -> Vec<Cow<'_, [u8]>> {
+    let count = postcard::to_stdvec(&tensors.len()).expect("numbers always serialise");
+    let pieces = tensors.iter().flat_map(|tensor| {
+        let head: Cow<'_, [u8]> = tensor.head().into();
+        [head, Cow::Borrowed(&tensor.data[..])]
+    });
+    std::iter::once(count.into()).chain(pieces).collect()
 }
 
 impl InferRequest {
@@ -186,6 +194,39 @@ pub struct InferAnswer {
     pub model_time: Option<ModelTime>,
 }
 
+/// Reads a reply. Its outputs are slices of `bytes`: an edge has no room for a copy of each.
+///
+/// # Errors
+/// What [`message::decode`] says of bytes that are no reply.
+pub fn decode_reply(bytes: &Bytes) -> Result<InferReply, MessageError> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        items: Vec<Item<'a>>,
+        timings: Timings,
+        model_time: Option<ModelTime>,
+    }
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        output: &'a [u8],
+        tokens: u32,
+        cost_us: u32,
+        outcome: Outcome,
+    }
+    let reply: Result<Answer<'_>, Fault> = message::decode(bytes)?;
+    let item = |item: Item<'_>| InferredItem {
+        output: bytes.slice_ref(item.output),
+        tokens: item.tokens,
+        cost_us: item.cost_us,
+        outcome: item.outcome,
+    };
+    Ok(reply.map(|answer| InferAnswer {
+        items: answer.items.into_iter().map(item).collect(),
+        timings: answer.timings,
+        model_time: answer.model_time,
+    }))
+}
+
 /// What is left of a tenant's model time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelTime {
@@ -221,8 +262,10 @@ pub struct Timings {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::message;
+    use crate::tensor::{Datatype, encode_tensors};
 
     fn request(inputs: Vec<Input>) -> InferRequest {
         InferRequest {
@@ -283,6 +326,27 @@ mod tests {
             timings: Timings::default(),
             model_time: None,
         });
-        assert_eq!(message::decode(&message::encode(&reply)), Ok(reply));
+        let bytes = Bytes::from(message::encode(&reply));
+        assert_eq!(message::decode(&bytes), Ok(reply.clone()));
+        let shared = decode_reply(&bytes).expect("a reply");
+        let output = &shared.as_ref().expect("an answer").items[0].output;
+        assert!(bytes.as_ptr_range().contains(&output.as_ptr()));
+        assert_eq!(shared, reply);
+        assert_eq!(decode_reply(&bytes.slice(1..)), Err(MessageError::Foreign));
+    }
+
+    proptest! {
+        /// Keys were made of these bytes before they were cut into pieces, and entries lie under those keys.
+        #[test]
+        fn bytes_of_tensors_in_a_key_are_those_of_a_message(names in prop::collection::vec(".{0,200}", 0..3), shape: Vec<u64>, data: Vec<u8>) {
+            let tensor = |name: String| Tensor {
+                name,
+                datatype: Datatype::Bytes,
+                shape: shape.clone(),
+                data: data.clone().into(),
+            };
+            let tensors: Vec<_> = names.into_iter().map(tensor).collect();
+            prop_assert_eq!(canonical(&tensors).concat(), encode_tensors(&tensors));
+        }
     }
 }

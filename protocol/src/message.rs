@@ -1,13 +1,12 @@
 //! The envelope: a mark, a version, then the [postcard](https://postcard.jamesmunns.com)
 //! form of the value. No trailing bytes are allowed.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_MESSAGE_BYTES;
 
 const MAGIC: &[u8; 3] = b"BRM";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +34,8 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_extend(value, bytes).expect("messages hold no value that cannot be serialised")
 }
 
-/// The value in the bytes.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
+/// The value in the bytes, which it may borrow from.
+pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, MessageError> {
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(MessageError::TooLarge(bytes.len()));
     }
@@ -66,7 +65,7 @@ mod tests {
         check(b"", MessageError::Foreign);
         check(b"{}", MessageError::Foreign);
         check(b"BRM\x09", MessageError::Version(9));
-        check(b"BRM\x03\x05a", MessageError::Malformed);
+        check(b"BRM\x04\x05a", MessageError::Malformed);
         let mut longer = encode(&vec![1u8]);
         longer.push(0);
         check(&longer, MessageError::Malformed);
@@ -76,7 +75,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_decoder_panic(mut bytes: Vec<u8>) {
             let _ = decode::<InferRequest>(&bytes);
-            bytes.splice(0..0, *b"BRM\x03");
+            bytes.splice(0..0, *b"BRM\x04");
             let _ = decode::<InferRequest>(&bytes);
             let _ = decode::<InferReply>(&bytes);
         }

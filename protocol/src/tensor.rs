@@ -152,11 +152,43 @@ pub fn encode_tensors(tensors: &[Tensor]) -> Bytes {
         .into()
 }
 
-/// What [`encode_tensors`] wrote; `None` if it is something else.
-pub fn decode_tensors(bytes: &[u8]) -> Option<Vec<Tensor>> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((tensors, [])) => Some(tensors),
+/// What [`encode_tensors`] wrote, its elements being slices of it; `None` if it is something else.
+pub fn decode_tensors(bytes: &Bytes) -> Option<Vec<Tensor>> {
+    match postcard::take_from_bytes::<Vec<Borrowed<'_>>>(bytes) {
+        Ok((tensors, [])) => {
+            let tensors = tensors.into_iter();
+            Some(tensors.map(|tensor| tensor.shared_from(bytes)).collect())
+        }
         _ => None,
+    }
+}
+
+/// A tensor within the bytes that it was read from.
+#[derive(Deserialize)]
+struct Borrowed<'a> {
+    name: &'a str,
+    datatype: Datatype,
+    shape: Vec<u64>,
+    data: &'a [u8],
+}
+
+impl Borrowed<'_> {
+    fn shared_from(self, bytes: &Bytes) -> Tensor {
+        Tensor {
+            name: self.name.to_owned(),
+            datatype: self.datatype,
+            shape: self.shape,
+            data: bytes.slice_ref(self.data),
+        }
+    }
+}
+
+impl Tensor {
+    /// What [`encode_tensors`] writes before the elements. They follow as they are, so they need not be copied to
+    /// be written or hashed.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        postcard::to_stdvec(&(&self.name, self.datatype, &self.shape, self.data.len()))
+            .expect("texts and numbers always serialise")
     }
 }
 
@@ -284,7 +316,8 @@ pub struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    fn new(data: &'a [u8]) -> Self {
+    /// The strings in these bytes.
+    pub fn new(data: &'a [u8]) -> Self {
         Self { data, at: 0 }
     }
 }
@@ -324,6 +357,19 @@ mod tests {
             shape: shape.to_vec(),
             data: Bytes::copy_from_slice(data),
         }
+    }
+
+    #[test]
+    fn decoded_tensors_share_the_bytes_that_they_were_read_from() {
+        let sent = [
+            tensor(Datatype::Fp32, &[2], &[1; 8]),
+            tensor(Datatype::Bytes, &[0], &[]),
+        ];
+        let bytes = encode_tensors(&sent);
+        let read = decode_tensors(&bytes).expect("tensors");
+        assert_eq!(read, sent);
+        assert!(bytes.as_ptr_range().contains(&read[0].data.as_ptr()));
+        assert_eq!(decode_tensors(&bytes.slice(1..)), None);
     }
 
     #[test]

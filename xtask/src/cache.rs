@@ -8,6 +8,7 @@
 //! cuda/                                NVIDIA's packages, if somebody put them there
 //! venv/ venv-test/                     Python: for the converters, and for the tests
 //! models/NAME/                         model.toml, model.onnx, and a tokenizer.json or a labels.txt
+//! models-test/NAME/                    likewise, of models that only tests use unless somebody asks for them
 //! ```
 
 use std::ffi::OsString;
@@ -62,6 +63,11 @@ impl CacheDir {
 
     pub(crate) fn models(&self) -> PathBuf {
         self.root.join("models")
+    }
+
+    /// Models for tests that are no part of the default set-up.
+    pub(crate) fn test_models(&self) -> PathBuf {
+        self.root.join("models-test")
     }
 
     /// Compiled components, as `brink up` keeps them.

@@ -30,6 +30,7 @@ Examples:
   cargo xtask up                              set up, build, and serve on 127.0.0.1:3000
   cargo xtask up --listen 127.0.0.1:8080      the same on another port
   cargo xtask up --gpu                        the same with models on a CUDA device
+  cargo xtask models smollm2                  fetch and build a model that chats; `up` serves it then
   cargo xtask up -- --help                    every option of `brink up`
   cargo xtask test                            set up and run every check
   cargo xtask test --only clippy              repeat one check
@@ -69,9 +70,13 @@ enum Command {
     /// Fetches and builds models.
     #[command(after_help = ENVIRONMENT)]
     Models {
-        /// The model to build; every model if left out.
+        /// The model to build; if left out, those that `up` sets up. `smollm2` is a model that chats: 93 MB to fetch,
+        /// 650 MB on disk, 0.8 GB of memory.
         #[arg(value_parser = PossibleValuesParser::new(model::names()))]
         name: Option<String>,
+        /// How its weights are kept, of a model that has the choice (smollm2: fp32, q4c, fp16). Default: the first.
+        #[arg(long, requires = "name")]
+        variant: Option<String>,
     },
     /// Builds the Wasm components into target/components/.
     Components,
@@ -133,9 +138,9 @@ impl Cli {
                 &cache,
                 setup::for_serving(&cache, &workspace, Build::for_gpu(gpu))?,
             ),
-            Command::Models { name } => set_up(
+            Command::Models { name, variant } => set_up(
                 &cache,
-                setup::for_models(name.as_deref(), &cache, &workspace)?,
+                setup::for_models(name.as_deref(), variant.as_deref(), &cache, &workspace)?,
             ),
             Command::Components => {
                 Progress::new(1).run(&Components::new(components::SERVED, &workspace))

@@ -12,11 +12,12 @@ pub(crate) fn exported(
     cache: &CacheDir,
     workspace: &Workspace,
     build: Build,
-) -> [(&'static str, PathBuf); 5] {
+) -> [(&'static str, PathBuf); 6] {
     [
         ("BRINK_CACHE", cache.root().to_owned()),
         ("BRINK_ONNXRUNTIME", onnxruntime::library(cache, build)),
         ("BRINK_MODELS", cache.models()),
+        ("BRINK_TEST_MODELS", cache.test_models()),
         ("BRINK_COMPONENTS", workspace.components_dir()),
         (
             "BRINK_TEST_PYTHON",

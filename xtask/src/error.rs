@@ -54,6 +54,12 @@ pub(crate) enum Error {
         environment: PathBuf,
     },
 
+    #[error("--variant is none of {model}'s")]
+    NoSuchVariant {
+        model: &'static str,
+        variants: &'static [&'static str],
+    },
+
     #[error("{model} has no usable labels")]
     Labels {
         model: &'static str,

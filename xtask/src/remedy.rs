@@ -35,6 +35,13 @@ impl Error {
                     environment.display()
                 )
             }
+            Self::NoSuchVariant {
+                model,
+                variants: [],
+            } => format!("leave --variant out: there is one way to make {model}"),
+            Self::NoSuchVariant { variants, .. } => {
+                format!("`--variant` with one of {}", variants.join(", "))
+            }
             Self::Labels { model, .. } => format!(
                 "correct the labels of {model} in xtask/src/setup/model/catalog.rs: the pinned \
                  package does not have them so"
@@ -145,6 +152,11 @@ mod tests {
             source: LabelsError::Repeated { class: 7 },
         };
         check(labels, "correct the labels of magika");
+        let variant = Error::NoSuchVariant {
+            model: "smollm2-135m-instruct",
+            variants: &["fp32", "q4c"],
+        };
+        check(variant, "one of fp32, q4c");
         let crash = Crash {
             name: "entry",
             message: "overflow".to_owned(),

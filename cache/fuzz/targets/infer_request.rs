@@ -67,6 +67,7 @@ static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     };
     Arc::new(Catalog {
         models: kinds.into_iter().enumerate().map(model).collect(),
+        ..Catalog::default()
     })
 });
 
@@ -102,7 +103,7 @@ fuzz_target!(|sent: Sent<'_>| {
         in_force: &Arc::new(in_force),
         max_body_bytes: MAX_BODY,
     };
-    match hit::begin(&head, sent.body, known, &Stopped) {
+    match hit::begin(&head, sent.body.to_vec().into(), known, &Stopped) {
         Ok(Begun::Pending(pending)) => assert!(pending.keys().count() <= 2048),
         Ok(_) => panic!("a request for a model needs entries"),
         Err(error) => {

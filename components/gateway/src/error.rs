@@ -30,7 +30,7 @@ impl ApiError {
     /// The code of [`unknown_route`](Self::unknown_route).
     pub const UNKNOWN_ROUTE: &str = "unknown_route";
     /// The code of [`too_many_inputs`](Self::too_many_inputs).
-    pub const TOO_MANY_INPUTS: &str = "too_many_inputs";
+    pub const TOO_MANY_INPUTS: &str = brink_protocol::refusal::TOO_MANY_INPUTS;
 
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -214,6 +214,26 @@ impl ApiError {
                 format!("tenant {tenant} asks too often{allowed}"),
             )
         }
+    }
+
+    /// 413: what a request carries becomes more than an edge has room for, once it is read. `what` is the
+    /// subject of the sentence.
+    pub fn too_large_once_read(param: &str, what: &str, actual: u64, limit: u64) -> Self {
+        let message =
+            format!("{what} {actual} bytes or more once it is read; at most {limit} are allowed");
+        Self {
+            param: Some(param.to_owned()),
+            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "inputs_too_large", message)
+        }
+    }
+
+    /// 413: the results are more than an edge has room for.
+    pub fn answer_too_large(limit: usize) -> Self {
+        let message = format!(
+            "the answer has more than {limit} bytes, the most allowed; ask for fewer inputs at once, or for \
+             tensors as binary data"
+        );
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "answer_too_large", message)
     }
 
     /// 413: the body is above the limit.

@@ -1,7 +1,8 @@
 //! The hit path: from a request and a look-up to an answer, or to what is missing.
 //!
 //! Both doors of the component run this. The synchronous one (`brink:edge/fast`) calls
-//! [`answer`], which needs a store that answers at once. The asynchronous one (`wasi:http`)
+//! [`first`], which needs a store that answers at once, and [`Missing::conclude`] when its host has made the
+//! call ([`resume`](crate::resume)). The asynchronous one (`wasi:http`)
 //! stops between the two halves to fetch all entries together, and goes on with what is
 //! missing:
 //!
@@ -18,7 +19,8 @@ use std::time::Duration;
 
 use brink_cache::key::Task;
 use brink_cache::{Key, RequestControl, UnixSeconds};
-use brink_protocol::{Catalog, Fault, InferAnswer, InferRequest};
+use brink_protocol::{Catalog, Fault, FaultCode, InferAnswer, InferReply};
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::default_model::Purpose;
@@ -28,6 +30,7 @@ use crate::head::Head;
 use crate::in_force::{Caller, InForce};
 use crate::items::{
     Answer, Bound, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Timing,
+    UpstreamCall,
 };
 use crate::origin::call::wants_key;
 use crate::reply::Reply;
@@ -70,12 +73,25 @@ pub enum Begun {
     Answered(Reply),
     /// Entries are to be looked up.
     Pending(Box<Pending>),
-    /// The models must be known first.
-    CatalogNeeded,
+    /// The models must be known first. Gives the body back.
+    CatalogNeeded(Bytes),
+    /// The models must be known first; all that can be read without them is read.
+    Unbound(Box<Unbound>),
     /// A host has to be asked for tokens.
     Tokenize(Box<Tokenize>),
     /// An origin has to be asked, or its answers looked up.
     Origin,
+}
+
+/// A request that was read, and whose model is still to be looked up. The body is not kept: it may be megabytes.
+#[derive(Debug)]
+pub struct Unbound {
+    request: Request,
+    route: Items,
+    caller: Caller,
+    control: RequestControl,
+    /// What reading it took.
+    spent: Duration,
 }
 
 /// A checked request whose entries are still to be looked up.
@@ -103,11 +119,33 @@ pub struct Missing {
     resolved: Resolved,
     timing: Timing,
     since: Duration,
+    /// How long the call took, where somebody else has made it.
+    took: Option<Duration>,
 }
 
 /// Results that were served stale.
 #[derive(Debug)]
 pub struct Stale(Resolved);
+
+/// What follows from a request and from what is stored.
+#[derive(Debug)]
+pub enum First {
+    /// Stored entries are enough.
+    Answered(Reply),
+    /// The host has to be asked.
+    Missing(Box<Missing>),
+    /// Something else has to be asked, or something is to be done afterwards.
+    Elsewhere,
+}
+
+/// What became of a request once the host was asked.
+#[derive(Debug)]
+pub enum Concluded {
+    /// An answer, and entries to store afterwards.
+    Answered(Result<Reply, ApiError>, Vec<Stored>),
+    /// The keys are bound to a model that the host no longer serves.
+    ModelChanged(Box<Missing>),
+}
 
 /// Answers a request from stored entries alone; `None` when that is not possible, or when
 /// something is to be done afterwards.
@@ -116,29 +154,50 @@ pub struct Stale(Resolved);
 /// What the client did wrong, or asked for and cannot have.
 pub fn answer(
     head: &Head<'_>,
-    body: &[u8],
+    body: Bytes,
     known: Known<'_>,
     store: &mut impl LookUp,
     clock: &impl Clock,
 ) -> Result<Option<Reply>, ApiError> {
-    let pending = match begin(head, body, known, clock)? {
-        Begun::Answered(reply) => return Ok(Some(reply)),
-        Begun::CatalogNeeded | Begun::Tokenize(_) | Begun::Origin => return Ok(None),
-        Begun::Pending(pending) => pending,
-    };
-    match pending.settle(store, clock)? {
-        Settled::Answered(reply) => Ok(Some(reply)),
-        Settled::Stale(..) | Settled::Missing(_) => Ok(None),
-    }
+    Ok(match first(head, body, known, store, clock)? {
+        First::Answered(reply) => Some(reply),
+        First::Missing(_) | First::Elsewhere => None,
+    })
 }
 
-/// Reads and checks a request. Routes without a body do not look at it.
+/// Answers a request from stored entries, or tells what is missing.
+///
+/// # Errors
+/// What the client did wrong, or asked for and cannot have.
+pub fn first(
+    head: &Head<'_>,
+    body: Bytes,
+    known: Known<'_>,
+    store: &mut impl LookUp,
+    clock: &impl Clock,
+) -> Result<First, ApiError> {
+    let pending = match begin(head, body, known, clock)? {
+        Begun::Answered(reply) => return Ok(First::Answered(reply)),
+        Begun::CatalogNeeded(_) | Begun::Unbound(_) | Begun::Tokenize(_) | Begun::Origin => {
+            return Ok(First::Elsewhere);
+        }
+        Begun::Pending(pending) => pending,
+    };
+    Ok(match pending.settle(store, clock)? {
+        Settled::Answered(reply) => First::Answered(reply),
+        Settled::Missing(missing) => First::Missing(missing),
+        Settled::Stale(..) => First::Elsewhere,
+    })
+}
+
+/// Reads and checks a request. Routes without a body do not look at it; the others leave nothing of it in memory
+/// but what goes on.
 ///
 /// # Errors
 /// What the client did wrong.
 pub fn begin(
     head: &Head<'_>,
-    body: &[u8],
+    body: Bytes,
     known: Known<'_>,
     clock: &impl Clock,
 ) -> Result<Begun, ApiError> {
@@ -155,18 +214,29 @@ pub fn begin(
         return Err(ApiError::body_too_large(size, known.max_body_bytes));
     }
     match (route, known.catalog) {
-        (Route::Items(route), _) => {
-            let asking = Asking { head, body, route };
-            items(&asking, caller, known, clock)
+        (Route::Items(route), catalog) => {
+            let since = clock.monotonic();
+            let request = route.read(head, body, known.max_body_bytes)?;
+            let unbound = Unbound {
+                request,
+                route,
+                caller,
+                control: request_control(head),
+                spent: clock.monotonic().saturating_sub(since),
+            };
+            match catalog {
+                Some(catalog) => unbound.bind(head, catalog, known, clock),
+                None => Ok(Begun::Unbound(Box::new(unbound))),
+            }
         }
         (Route::NotOffered(why), _) => Err(ApiError::not_offered(head.path, why)),
-        (_, None) => Ok(Begun::CatalogNeeded),
+        (_, None) => Ok(Begun::CatalogNeeded(body)),
         (Route::Tokenize, Some(catalog)) => {
             let (policy, chosen) = (known.in_force.policy(), known.in_force.default_model());
-            let tokenize = Tokenize::parse(body)?.bind(catalog, policy, chosen)?;
+            let tokenize = Tokenize::parse(&body)?.bind(catalog, policy, chosen)?;
             Ok(Begun::Tokenize(Box::new(tokenize)))
         }
-        (route, Some(catalog)) => told(&route, body, catalog, known.in_force).map(Begun::Answered),
+        (route, Some(catalog)) => told(&route, &body, catalog, known.in_force).map(Begun::Answered),
     }
 }
 
@@ -177,7 +247,7 @@ fn keyless(route: &Route, head: &Head<'_>, knows_models: bool) -> Option<Begun> 
         (Route::Preflight, _) => cors::preflight(head),
         (Route::Served(Served::Live), _) => models_v2::live(),
         (Route::Served(Served::Ready) | Route::Healthy, false) => {
-            return Some(Begun::CatalogNeeded);
+            return Some(Begun::CatalogNeeded(Bytes::new()));
         }
         (Route::Served(Served::Ready), true) => models_v2::ready(),
         (Route::Healthy, true) => Reply::empty(StatusCode::OK),
@@ -215,53 +285,46 @@ fn told(
     }
 }
 
-/// A request for results of items.
-struct Asking<'a> {
-    head: &'a Head<'a>,
-    body: &'a [u8],
-    route: Items,
+impl Unbound {
+    /// Holds the request against its model, which gives the keys of its items.
+    ///
+    /// # Errors
+    /// 404 for a model that does not exist; what of the request the model does not take.
+    pub fn bind(
+        self,
+        head: &Head<'_>,
+        catalog: &Arc<Catalog>,
+        known: Known<'_>,
+        clock: &impl Clock,
+    ) -> Result<Begun, ApiError> {
+        let since = clock.monotonic();
+        let policy = known.in_force.policy();
+        let chosen = known.in_force.default_model();
+        let request = self.request.with_model(catalog, policy, chosen)?;
+        let name = policy.model_of(&request.model);
+        let model = Bound::find(catalog, name, request.version.as_deref())?;
+        let asked = asked(&self.route, head, model.model().task(), self.caller);
+        let planned = Planned {
+            // Rules speak of the name that the client wrote; all else is the model's.
+            ruling: Ruling::new(known.in_force, asked, &request.model),
+            request: request.for_model(policy),
+            control: self.control,
+        };
+        let mut pending = planned.bind(model, known.prefixes, clock)?;
+        pending.timing.key = self.spent + pending.since.saturating_sub(since);
+        Ok(Begun::Pending(Box::new(pending)))
+    }
 }
 
-fn items(
-    asking: &Asking<'_>,
-    caller: Caller,
-    known: Known<'_>,
-    clock: &impl Clock,
-) -> Result<Begun, ApiError> {
-    let since = clock.monotonic();
-    let request = asking
-        .route
-        .read(asking.head, asking.body, known.max_body_bytes)?;
-    let Some(catalog) = known.catalog else {
-        return Ok(Begun::CatalogNeeded);
-    };
-    let policy = known.in_force.policy();
-    let request = request.with_model(catalog, policy, known.in_force.default_model())?;
-    let name = policy.model_of(&request.model);
-    let model = Bound::find(catalog, name, request.version.as_deref())?;
-    let asked = asking.asked(model.model().task(), caller);
-    let planned = Planned {
-        // Rules speak of the name that the client wrote; all else is the model's.
-        ruling: Ruling::new(known.in_force, asked, &request.model),
-        request: request.for_model(policy),
-        control: request_control(asking.head),
-    };
-    let mut pending = planned.bind(model, known.prefixes, clock)?;
-    pending.timing.key = pending.since.saturating_sub(since);
-    Ok(Begun::Pending(Box::new(pending)))
-}
-
-impl Asking<'_> {
-    /// What the policy is asked about.
-    fn asked(&self, task: Task, caller: Caller) -> Asked {
-        let method = self.route.method();
-        let conditional = (method != "POST").then(|| self.head.get("if-none-match"));
-        Asked {
-            if_none_match: conditional.flatten().map(str::to_owned),
-            wants_key: wants_key(self.head),
-            urgency: priority::urgency(self.head),
-            ..Asked::own(method, self.route.path(), task, caller)
-        }
+/// What the policy is asked about.
+fn asked(route: &Items, head: &Head<'_>, task: Task, caller: Caller) -> Asked {
+    let method = route.method();
+    let conditional = (method != "POST").then(|| head.get("if-none-match"));
+    Asked {
+        if_none_match: conditional.flatten().map(str::to_owned),
+        wants_key: wants_key(head),
+        urgency: priority::urgency(head),
+        ..Asked::own(method, route.path(), task, caller)
     }
 }
 
@@ -328,14 +391,54 @@ impl Pending {
             resolved,
             timing,
             since,
+            took: None,
         })))
     }
 }
 
 impl Missing {
     /// The one upstream call for everything that is missing.
-    pub fn upstream_call(&self, request_id: &str, timeout: Duration) -> InferRequest {
+    pub fn upstream_call(&self, request_id: &str, timeout: Duration) -> UpstreamCall {
         self.resolved.upstream_call(request_id, timeout)
+    }
+
+    /// Tells how long the call took, where that is not the time since the look-up.
+    pub fn took(&mut self, time: Duration) {
+        self.took = Some(time);
+    }
+
+    /// What becomes of the request now that the host was asked: an answer of what it computed, of stale results
+    /// if it failed and they may stand in, or an error.
+    pub fn conclude(
+        self: Box<Self>,
+        told: Result<InferReply, ApiError>,
+        clock: &impl Clock,
+    ) -> Concluded {
+        let (error, negative) = match told {
+            Ok(Ok(computed)) => {
+                return match self.complete(computed, clock) {
+                    Ok(Answer { reply, store }) => Concluded::Answered(Ok(reply), store),
+                    Err(error) => Concluded::Answered(Err(error), Vec::new()),
+                };
+            }
+            Ok(Err(fault)) if fault.code == FaultCode::ModelChanged => {
+                return Concluded::ModelChanged(self);
+            }
+            Ok(Err(fault)) => {
+                let negative = fault
+                    .item
+                    .and_then(|item| self.negative(item, &fault, clock));
+                (self.error(fault), negative)
+            }
+            Err(error) => (error, None),
+        };
+        let answer = self.complete_stale(&error, clock).ok_or(error);
+        Concluded::Answered(answer, negative.into_iter().collect())
+    }
+
+    fn upstream_took(&self, clock: &impl Clock) -> Duration {
+        let since = || clock.monotonic().saturating_sub(self.since);
+        self.took.unwrap_or_else(since)
     }
 
     /// Builds the answer from what the host computed, and the entries to store afterwards.
@@ -344,7 +447,7 @@ impl Missing {
     /// 502 when the host's answer does not fit the call.
     pub fn complete(self, upstream: InferAnswer, clock: &impl Clock) -> Result<Answer, ApiError> {
         let mut timing = self.timing;
-        timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
+        timing.upstream = Some(self.upstream_took(clock));
         self.resolved.complete(Some(upstream), timing, clock.now())
     }
 
@@ -355,7 +458,7 @@ impl Missing {
             return None;
         }
         let mut timing = self.timing;
-        timing.upstream = Some(clock.monotonic().saturating_sub(self.since));
+        timing.upstream = Some(self.upstream_took(clock));
         self.resolved.complete_stale(error.status, timing)
     }
 

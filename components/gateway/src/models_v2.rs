@@ -36,7 +36,7 @@ pub fn live() -> Reply {
     to_reply(&Live { live: true })
 }
 
-/// The edge knows which models there are.
+/// The edge knows which models there are. Whether one of them runs is asked of that model.
 pub fn ready() -> Reply {
     #[derive(Serialize)]
     struct Ready {
@@ -64,7 +64,7 @@ pub fn answer(
         Served::Ready => ready(),
         Served::Server => server(),
         Served::Model(target) => model(catalog, find(target)?.model()),
-        Served::ModelReady(target) => model_ready(find(target)?.model()),
+        Served::ModelReady(target) => model_ready(catalog, find(target)?.model()),
         Served::Index => index(catalog, body)?,
         Served::Change => return Err(ApiError::models_are_the_operators()),
     })
@@ -124,24 +124,30 @@ fn tensors<'a>(infos: &'a [TensorInfo], signature: &Signature<'_>) -> Vec<Tensor
     infos.iter().map(tensor).collect()
 }
 
-fn model_ready(model: &ModelInfo) -> Reply {
+/// Clients look at the status alone: as KServe's own server, 503 where the model cannot run. The truth is as
+/// old as the catalogue may be (variable `catalog_lifetime_seconds`).
+fn model_ready(catalog: &Catalog, model: &ModelInfo) -> Reply {
     #[derive(Serialize)]
     struct Ready<'a> {
         name: &'a str,
         ready: bool,
     }
-    to_reply(&Ready {
-        name: &model.name,
-        ready: true,
-    })
+    let ready = catalog.is_ready(model);
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let name = &model.name;
+    Reply::json(status, to_json(&Ready { name, ready }))
 }
 
-/// What the list is to be of. The value is only checked: what is not ready is in no catalogue.
-#[derive(Deserialize)]
+/// What the list is to be of.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    #[serde(default, rename = "ready")]
-    _ready: bool,
+    /// Of models that can run alone.
+    #[serde(default)]
+    ready: bool,
 }
 
 /// All models.
@@ -153,19 +159,101 @@ fn index(catalog: &Catalog, asked: &[u8]) -> Result<Reply, ApiError> {
         state: &'static str,
         reason: &'static str,
     }
-    if !asked.trim_ascii().is_empty() {
-        body::read::<Asked>(asked)?;
-    }
-    let models = catalog.models.iter().map(|model| Model {
-        name: &model.name,
-        version: &model.version,
-        state: "READY",
-        reason: "",
+    let asked = match asked.trim_ascii() {
+        [] => Asked::default(),
+        _ => body::read(asked)?,
+    };
+    let models = catalog.models.iter().filter_map(|model| {
+        let (state, reason) = match catalog.is_ready(model) {
+            true => ("READY", ""),
+            false if asked.ready => return None,
+            false => ("UNAVAILABLE", "it only failed lately and is tried again"),
+        };
+        Some(Model {
+            name: &model.name,
+            version: &model.version,
+            state,
+            reason,
+        })
     });
     Ok(to_reply(&models.collect::<Vec<_>>()))
 }
 
 fn to_reply(value: &impl Serialize) -> Reply {
-    let body = serde_json::to_vec(value).expect("strings and numbers always serialise");
-    Reply::json(StatusCode::OK, body)
+    Reply::json(StatusCode::OK, to_json(value))
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("strings and numbers always serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use brink_cache::ModelDigest;
+    use brink_protocol::ModelKind;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Two models, of which the second cannot run.
+    fn catalog() -> Arc<Catalog> {
+        let model = |name: &str| ModelInfo {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            digest: ModelDigest([0; 32]),
+            kind: ModelKind::Generic {
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+                batched: true,
+            },
+            created: 0,
+            owned_by: "us".to_owned(),
+        };
+        Arc::new(Catalog {
+            models: vec![model("good"), model("bad")],
+            broken: vec![1],
+        })
+    }
+
+    fn ask(question: &Served, body: &str) -> (u16, Value) {
+        let reply = answer(question, body.as_bytes(), &catalog(), &Policy::default());
+        let reply = reply.expect("an answer");
+        let told = serde_json::from_slice(&reply.body).expect("JSON");
+        (reply.status.as_u16(), told)
+    }
+
+    fn ready_of(model: &str) -> Served {
+        Served::ModelReady(Target {
+            model: model.to_owned(),
+            version: None,
+        })
+    }
+
+    #[test]
+    fn model_that_cannot_run_is_not_ready_and_the_others_are() {
+        let (status, told) = ask(&ready_of("good"), "");
+        assert_eq!(
+            (status, told),
+            (200, json!({"name": "good", "ready": true}))
+        );
+        let (status, told) = ask(&ready_of("bad"), "");
+        assert_eq!(
+            (status, told),
+            (503, json!({"name": "bad", "ready": false}))
+        );
+        // That of the server is about the server.
+        assert_eq!(ask(&Served::Ready, "").0, 200);
+    }
+
+    #[test]
+    fn list_tells_the_state_and_leaves_out_what_is_not_ready_if_asked_to() {
+        let states = |body: &str| {
+            let models = ask(&Served::Index, body).1;
+            let models = models.as_array().expect("a list").clone();
+            models.into_iter().map(|model| model["state"].clone())
+        };
+        assert!(states("").eq(["READY", "UNAVAILABLE"]));
+        assert!(states(r#"{"ready": false}"#).eq(["READY", "UNAVAILABLE"]));
+        assert!(states(r#"{"ready": true}"#).eq(["READY"]));
+    }
 }

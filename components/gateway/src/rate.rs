@@ -16,9 +16,9 @@ use crate::items::Fetched;
 use crate::reply::Reply;
 
 /// What a client may still ask for, by the draft of the `RateLimit` header fields.
-const RATE_LIMIT: &str = "ratelimit";
+pub(crate) const RATE_LIMIT: &str = "ratelimit";
 /// What it may ask for at all.
-const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
+pub(crate) const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 
 /// The names of the policies in both fields.
 const REQUESTS: &str = "requests";

@@ -185,22 +185,6 @@ impl Route {
     }
 }
 
-/// Paths of text-embeddings-inference.
-pub(crate) const TEI_PATHS: [&str; 12] = [
-    "/",
-    "/embed",
-    "/similarity",
-    "/predict",
-    "/tokenize",
-    "/info",
-    "/health",
-    "/ping",
-    "/embed_all",
-    "/embed_sparse",
-    "/rerank",
-    "/decode",
-];
-
 fn text_embeddings_inference(path: &str) -> Option<(Route, &'static str)> {
     Some(match path {
         // Clients that know an address and no route ask there.
@@ -293,6 +277,8 @@ fn percent_decoded(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use brink_protocol::refusal::TEI_PATHS;
+
     use super::*;
 
     #[test]

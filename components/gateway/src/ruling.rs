@@ -178,11 +178,13 @@ impl Ruling {
     /// a store allows.
     pub fn seal(&self, key: &Key, entry: Vec<u8>) -> Option<Vec<u8>> {
         let sealed = self.seal_any(key, entry);
-        let is_accepted = sealed.len() <= MAX_ENTRY_BYTES
-            && self
-                .storing()
-                .is_some_and(|storing| storing.accepts_size(sealed.len()));
-        is_accepted.then_some(sealed)
+        self.accepts_size(sealed.len()).then_some(sealed)
+    }
+
+    /// Whether the policy and a store take an entry of so many bytes.
+    pub fn accepts_size(&self, bytes: usize) -> bool {
+        let storing = self.storing();
+        bytes <= MAX_ENTRY_BYTES && storing.is_some_and(|storing| storing.accepts_size(bytes))
     }
 
     /// What purges have left of an entry of this request; `None` for all of it.

@@ -52,7 +52,7 @@ impl<'a> ModelType<'a> {
                     label2id: labels().map(|(id, label)| (label, id)).collect(),
                 }
             }
-            ModelKind::Embed { .. } | ModelKind::Generic { .. } => {
+            ModelKind::Embed { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
                 Self::Embedding { pooling: None }
             }
         }

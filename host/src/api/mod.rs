@@ -7,15 +7,17 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Extension, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use brink_protocol::{
-    CATALOG_PATH, Fault, FaultCode, INFER_PATH, InferReply, InferRequest, MEDIA_TYPE,
-    TOKENIZE_PATH, TokenizeReply, message,
+    CATALOG_PATH, Fault, FaultCode, GENERATE_PATH, INFER_PATH, InferReply, InferRequest,
+    MEDIA_TYPE, TOKENIZE_PATH, TokenizeReply, message,
 };
 use serde::Serialize;
+
+mod generate;
 
 use crate::service::InferService;
 use crate::telemetry::{SpanKind, Trace};
@@ -26,6 +28,7 @@ pub fn router(service: InferService) -> Router {
         .route(CATALOG_PATH, get(catalog))
         .route(INFER_PATH, post(infer))
         .route(TOKENIZE_PATH, post(tokenize))
+        .route(GENERATE_PATH, post(generate::generate))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .with_state(service)
 }
@@ -118,14 +121,18 @@ fn bad_request(message: String) -> Fault {
 }
 
 fn refuse(status: StatusCode, fault: Fault) -> Response {
-    // The header has whole seconds (RFC 9110 §10.2.3): rounded up, nobody comes back too early.
-    let seconds = fault.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000));
+    let retry_after_ms = fault.retry_after_ms;
     let mut response = respond(status, &InferReply::Err(fault));
-    if let Some(seconds) = seconds {
-        let headers = response.headers_mut();
+    tell_when(response.headers_mut(), retry_after_ms);
+    response
+}
+
+/// The header has whole seconds (RFC 9110 §10.2.3): rounded up, nobody comes back too early.
+fn tell_when(headers: &mut HeaderMap, retry_after_ms: Option<u32>) {
+    if let Some(ms) = retry_after_ms {
+        let seconds = u64::from(ms).div_ceil(1000);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    response
 }
 
 fn respond<T: Serialize>(status: StatusCode, answer: &T) -> Response {

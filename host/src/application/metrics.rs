@@ -3,6 +3,7 @@
 use prometheus_client::registry::Registry;
 
 use crate::batch::BatchMetrics;
+use crate::generate::GenerateMetrics;
 use crate::live::LiveMetrics;
 use crate::results::CacheItems;
 use crate::server::HttpMetrics;
@@ -14,6 +15,7 @@ pub(super) struct Metrics {
     pub(super) items: CacheItems,
     pub(super) http: HttpMetrics,
     pub(super) batch: BatchMetrics,
+    pub(super) generate: GenerateMetrics,
     pub(super) repository: RepositoryMetrics,
     pub(super) live: LiveMetrics,
     pub(super) traces: TraceMetrics,
@@ -25,6 +27,7 @@ impl Metrics {
         Self {
             http: HttpMetrics::register(registry, items.clone()),
             batch: BatchMetrics::register(registry),
+            generate: GenerateMetrics::register(registry),
             repository: RepositoryMetrics::register(registry),
             live: LiveMetrics::register(registry),
             traces: TraceMetrics::register(registry),

@@ -44,6 +44,8 @@ pub(super) struct SessionOptions {
     pub(super) idle_shrink_after: Duration,
     /// Whether the next batch is prepared while one runs.
     pub(super) prefetch: bool,
+    /// By how much its thread gives way to others.
+    pub(super) niceness: u8,
 }
 
 /// Starts threads that serve until the pool is closed and empty.
@@ -63,6 +65,7 @@ pub(super) fn start(
     };
     spawn("brink-session", move || {
         let _alive = alive;
+        give_way(options.niceness);
         session.serve();
     })
 }
@@ -115,6 +118,20 @@ impl Drop for Alive {
 fn spawn(name: &str, serve: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(serve).map(drop)
+}
+
+/// Lowers the priority of this thread alone: computing takes whatever time is left, and those who only ask
+/// for what is there do not wait behind it.
+fn give_way(niceness: u8) {
+    #[cfg(target_os = "linux")]
+    if niceness > 0 {
+        // On Linux the process "none" is the calling thread (setpriority(2), "C library/kernel differences").
+        if let Err(error) = rustix::process::setpriority_process(None, i32::from(niceness)) {
+            tracing::warn!(%error, niceness, "the threads of sessions keep their priority");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
 }
 
 fn shape(jobs: &[Job]) -> Shape {

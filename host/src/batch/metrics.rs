@@ -1,6 +1,8 @@
 //! What the batcher counts.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -49,6 +51,17 @@ pub struct BatchMetrics {
     refusals: Family<ReasonLabels, Counter>,
     run_seconds: Family<ModelLabels, Gauge<f64, AtomicU64>>,
     unit_seconds: Family<ModelLabels, Gauge<f64, AtomicU64>>,
+    made: Arc<Mutex<Made>>,
+}
+
+/// Series that were made: families cannot be asked for theirs. As many as there are models, times the few
+/// devices and reasons.
+#[derive(Debug, Default)]
+struct Made {
+    models: HashSet<ModelLabels>,
+    sessions: HashSet<SessionLabels>,
+    failures: HashSet<ReasonLabels>,
+    refusals: HashSet<ReasonLabels>,
 }
 
 impl BatchMetrics {
@@ -69,6 +82,7 @@ impl BatchMetrics {
             refusals: Family::default(),
             run_seconds: Family::default(),
             unit_seconds: Family::default(),
+            made: Arc::default(),
         };
         metrics.register_items(registry);
         metrics.register_times(registry);
@@ -156,11 +170,47 @@ impl BatchMetrics {
         );
     }
 
+    /// Lets the series of models go that are served no more. Calls to them that are still answered count into
+    /// nothing, but for a failure or refusal: that makes a series again, which goes with the next that leave.
+    pub fn forget_all_but(&self, is_served: &dyn Fn(&str) -> bool) {
+        let mut made = self.made();
+        for labels in made.models.extract_if(|it| !is_served(&it.model)) {
+            self.items.remove(&labels);
+            self.queue_items.remove(&labels);
+            self.queue_tokens.remove(&labels);
+            self.queue_bytes.remove(&labels);
+            self.breaker_open.remove(&labels);
+            self.run_seconds.remove(&labels);
+            self.unit_seconds.remove(&labels);
+        }
+        for labels in made.sessions.extract_if(|it| !is_served(&it.model)) {
+            self.sessions.remove(&labels);
+        }
+        for labels in made.failures.extract_if(|it| !is_served(&it.model)) {
+            self.failures.remove(&labels);
+        }
+        for labels in made.refusals.extract_if(|it| !is_served(&it.model)) {
+            self.refusals.remove(&labels);
+        }
+    }
+
+    /// Nothing is left half done under this lock.
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The metrics of one model on one device.
     pub fn for_model(&self, model: &str, device: Device) -> ModelMetrics {
         let labels = ModelLabels {
             model: model.to_owned(),
         };
+        let session = SessionLabels {
+            model: model.to_owned(),
+            device: device.to_string(),
+        };
+        let mut made = self.made();
+        made.models.insert(labels.clone());
+        made.sessions.insert(session.clone());
         ModelMetrics {
             items: self.items.get_or_create_owned(&labels),
             queue_items: self.queue_items.get_or_create_owned(&labels),
@@ -169,10 +219,7 @@ impl BatchMetrics {
             breaker_open: self.breaker_open.get_or_create_owned(&labels),
             run_seconds: self.run_seconds.get_or_create_owned(&labels),
             unit_seconds: self.unit_seconds.get_or_create_owned(&labels),
-            sessions: self.sessions.get_or_create_owned(&SessionLabels {
-                model: model.to_owned(),
-                device: device.to_string(),
-            }),
+            sessions: self.sessions.get_or_create_owned(&session),
             model: model.to_owned(),
             device,
             all: self.clone(),
@@ -249,6 +296,7 @@ impl ModelMetrics {
             reason,
         };
         self.all.refusals.get_or_create(&labels).inc();
+        self.all.made().refusals.insert(labels);
     }
 
     pub(super) fn failed(&self, reason: &'static str) {
@@ -257,6 +305,7 @@ impl ModelMetrics {
             reason,
         };
         self.all.failures.get_or_create(&labels).inc();
+        self.all.made().failures.insert(labels);
     }
 
     pub(super) fn session_started(&self) {
@@ -265,5 +314,42 @@ impl ModelMetrics {
 
     pub(super) fn session_ended(&self) {
         self.sessions.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn series_of_a_model_go_when_it_is_served_no_more_and_begin_anew_when_it_is() {
+        let mut registry = Registry::default();
+        let metrics = BatchMetrics::register(&mut registry);
+        let shown = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).expect("a string takes all");
+            text
+        };
+        let use_it = |model: &str| {
+            let model = metrics.for_model(model, Device::Cpu);
+            model.session_started();
+            model.refused("queue-full");
+            model.failed("runtime");
+            model
+        };
+        let (_stays, goes) = (use_it("stays"), use_it("goes"));
+        metrics.forget_all_but(&|model| model == "stays");
+        assert!(!shown().contains("model=\"goes\""), "{}", shown());
+        let left = shown().matches("model=\"stays\"").count();
+        assert_eq!(left, 10, "{}", shown());
+
+        // Its last sessions end and nobody sees it.
+        goes.session_ended();
+        assert!(!shown().contains("model=\"goes\""));
+        use_it("goes");
+        let sessions = "brink_sessions{model=\"goes\",device=\"cpu\"} 1";
+        assert!(shown().contains(sessions), "{}", shown());
     }
 }

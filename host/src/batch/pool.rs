@@ -119,6 +119,8 @@ pub struct PoolOptions {
     /// Whether a session takes and prepares its next batch while one runs. For devices that would
     /// wait for the processor otherwise; on a processor it fixes batches too early.
     pub prefetch: bool,
+    /// By how much the sessions' threads give way to others, as `nice` counts.
+    pub niceness: u8,
     /// What to count into.
     pub metrics: ModelMetrics,
 }
@@ -179,6 +181,7 @@ impl BatchPool {
         let session = SessionOptions {
             idle_shrink_after: options.idle_shrink_after,
             prefetch: options.prefetch,
+            niceness: options.niceness,
         };
         for backend in backends {
             driver::start(&pool.shared, backend, session)?;

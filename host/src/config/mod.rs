@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::batch::BatchConfig;
+use crate::generate::GenerateConfig;
 use crate::guest::GuestConfig;
 use crate::inference::InferenceConfig;
 use crate::live::LiveConfig;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub inference: InferenceConfig,
     /// `[batch]`: how batches are formed.
     pub batch: BatchConfig,
+    /// `[generate]`: how texts are written.
+    pub generate: GenerateConfig,
     /// `[results]`: what the host remembers.
     pub results: ResultsConfig,
     /// `[service]`: limits of calls.
@@ -142,6 +145,7 @@ impl Settings {
             key_value_bytes: sections::key_value(&mut reader),
             inference: sections::inference(&mut reader),
             batch: sections::batch(&mut reader),
+            generate: sections::generate(&mut reader),
             results: sections::results(&mut reader),
             service: sections::service(&mut reader),
             models: sections::models(&mut reader),

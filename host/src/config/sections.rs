@@ -3,14 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use brink_protocol::limits::MAX_INPUTS;
+use brink_protocol::limits::{MAX_INPUTS, MAX_MESSAGE_BYTES};
 use toml::Value;
 
 use super::reader::{Reader, Section};
 use super::{Level, LogConfig};
 use crate::batch::{BatchConfig, BreakerConfig};
+use crate::generate::GenerateConfig;
 use crate::guest::{BodyLimits, FastDoorConfig, GuestConfig, OutboundConfig};
-use crate::inference::{DeviceChoice, InferenceConfig};
+use crate::inference::{DeviceChoice, InferenceConfig, MAX_NICENESS};
 use crate::live::LiveConfig;
 use crate::live::merge::OutboxLimits;
 use crate::results::ResultsConfig;
@@ -164,6 +165,7 @@ pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
     InferenceConfig {
         device,
         sessions: (sessions > 0).then_some(sessions),
+        niceness: section.integer("niceness", default.niceness, 0..=MAX_NICENESS.into()),
         intra_threads: section.integer("intra_threads", default.intra_threads, 1..=1024),
         idle_shrink_after: section.duration(
             "idle_shrink_after_ms",
@@ -172,8 +174,16 @@ pub(super) fn inference(reader: &mut Reader) -> InferenceConfig {
         ),
         cuda_memory_bytes: cuda_memory_mib * MIB,
         cuda_graphs: section.flag("cuda_graphs", default.cuda_graphs),
+        max_output_bytes: max_output_mib(&mut section, default.max_output_bytes) << 20,
         ..default
     }
+}
+
+/// What is above could not be sent: a message also has names and lengths in it.
+fn max_output_mib(section: &mut Section<'_>, default: usize) -> usize {
+    const AROUND: usize = 4 << 20;
+    let most = (MAX_MESSAGE_BYTES - AROUND) >> 20;
+    section.integer("max_output_mib", default >> 20, 1..=most as u64)
 }
 
 pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
@@ -227,6 +237,27 @@ pub(super) fn batch(reader: &mut Reader) -> BatchConfig {
     config
 }
 
+pub(super) fn generate(reader: &mut Reader) -> GenerateConfig {
+    let default = GenerateConfig::default();
+    let mut section = reader.section("generate");
+    let share = section.number("max_tenant_share", default.max_tenant_share, 0.0..=1.0);
+    if share == 0.0 {
+        section.reject("max_tenant_share", "is 0; above 0 and up to 1 is wanted");
+    }
+    GenerateConfig {
+        max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
+        max_waiting: section.integer("max_waiting", default.max_waiting, 1..=100_000),
+        max_tenant_share: share,
+        max_gap_ratio: section.number("max_gap_ratio", default.max_gap_ratio, 1.1..=100.0),
+        max_prefill_tokens: section.integer(
+            "max_prefill_tokens",
+            default.max_prefill_tokens,
+            16..=16_384,
+        ),
+        ..default
+    }
+}
+
 pub(super) fn results(reader: &mut Reader) -> ResultsConfig {
     let default = ResultsConfig::default();
     let mut section = reader.section("results");
@@ -248,6 +279,11 @@ pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
     ServiceConfig {
         max_timeout: milliseconds(&mut section, "max_timeout_ms", default.max_timeout),
         max_tenants: section.integer("max_tenants", default.max_tenants, 1..=1_000_000),
+        max_decoded_bytes: section.integer(
+            "max_decoded_mib",
+            default.max_decoded_bytes >> 20,
+            1..=MAX_MIB,
+        ) << 20,
     }
 }
 
@@ -267,6 +303,7 @@ pub(super) fn models(reader: &mut Reader) -> RepositoryConfig {
             "retry_load_after_ms",
             default.retry_load_after,
         ),
+        load_timeout: section.duration("load_timeout_ms", default.load_timeout, 1000..=DAY_MS),
     }
 }
 

@@ -278,7 +278,7 @@ impl Application {
         let body = ReadAhead::read(body, config.read_ahead_bytes).await?;
         if let Some(door) = &call.pool.door
             && let Some(whole) = body.whole()
-            && let Some(answer) = door.answer(&parts, &whole)
+            && let Some(answer) = door.answer(&parts, &whole, &self.shared.network).await
         {
             return Ok(answer);
         }

@@ -27,6 +27,12 @@ pub struct PoolStats {
     pub background_cut: AtomicU64,
     /// Requests that the synchronous door answered.
     pub door_answered: AtomicU64,
+    /// Calls that it asked for.
+    pub door_calls: AtomicU64,
+    /// Gauge: those under way.
+    pub door_calling: AtomicU64,
+    /// Requests that it answered after a call to an upstream.
+    pub door_resumed: AtomicU64,
     /// Requests that the synchronous door was asked about, and that went through `wasi:http`.
     pub door_passed: AtomicU64,
     /// Calls of the synchronous door that trapped, took too long, or gave no valid answer.

@@ -134,6 +134,21 @@ pub enum BackendError {
     /// The runtime refuses this input, and runs others.
     #[error("the model cannot compute this input")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The result of this input is larger than any call may get.
+    #[error(
+        "the output {output} of model {model} has {bytes} bytes for this input; at most {most} are allowed \
+         (inference.max_output_mib)"
+    )]
+    OutputTooLarge {
+        /// The model.
+        model: Arc<str>,
+        /// The output with which it became too much.
+        output: Arc<str>,
+        /// Bytes of the outputs up to that one.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
     /// The payload is of a kind that this model does not read: a defect of ours.
     #[error("the model does not read this kind of input")]
     Payload,
@@ -150,7 +165,9 @@ impl BackendError {
     pub fn is_the_models_fault(&self) -> bool {
         match self {
             Self::Runtime(_) | Self::Shape { .. } | Self::Panicked(_) => true,
-            Self::Refused(_) | Self::Payload | Self::NotFinite => false,
+            Self::Refused(_) | Self::OutputTooLarge { .. } | Self::Payload | Self::NotFinite => {
+                false
+            }
         }
     }
 
@@ -160,6 +177,7 @@ impl BackendError {
             Self::Runtime(_) => "runtime",
             Self::Shape { .. } => "shape",
             Self::Refused(_) => "refused",
+            Self::OutputTooLarge { .. } => "output-too-large",
             Self::Payload => "payload",
             Self::NotFinite => "not-finite",
             Self::Panicked(_) => "panic",

@@ -8,6 +8,9 @@ use super::model::RunSettings;
 /// Above this the machine only switches between threads.
 const MAX_THREADS: usize = 1024;
 
+/// The most that `nice` knows.
+pub const MAX_NICENESS: u8 = 19;
+
 /// How models are run.
 ///
 /// What a run takes follows from its items times their padded size. `batch.max_batch_tokens` bounds that for
@@ -18,10 +21,13 @@ const MAX_THREADS: usize = 1024;
 pub struct InferenceConfig {
     /// Where models run. Default: `auto`.
     pub device: DeviceChoice,
-    /// Sessions per model, each on its own thread with its own working memory. `None`: half the
-    /// cores on a processor, because the other half tokenises and serves; one on a CUDA device,
-    /// which runs one batch at a time anyway.
+    /// Sessions per model, each on its own thread with its own working memory. `None`: one for each
+    /// core on a processor; one on a CUDA device, which runs one batch at a time anyway.
     pub sessions: Option<usize>,
+    /// By how much the threads of sessions on a processor give way to those that serve, as `nice`
+    /// counts: 0 (not at all) to 19. Default: 10. Linux only, where threads have priorities of
+    /// their own. What ONNX Runtime starts itself, with more than one `intra_threads`, does not give way.
+    pub niceness: u8,
     /// Threads inside one run. Default: 1, which does the most work per CPU-second; more shorten
     /// a single run at the cost of throughput.
     pub intra_threads: usize,
@@ -33,6 +39,10 @@ pub struct InferenceConfig {
     /// Whether runs on CUDA are captured and replayed, where a model has shape buckets. Default: no. The
     /// arena of such a session is never given back.
     pub cuda_graphs: bool,
+    /// Most bytes of what a call gets, all results together. Default: 12 MiB. An edge holds an answer
+    /// several times, as message, as results and as what it sends: of binary tensors 14 MiB went through an
+    /// instance of 64 MiB (`guest.max_memory_mib`) and 16 did not. So raise both or neither.
+    pub max_output_bytes: usize,
     /// Goes the way of a CUDA device on a processor: bound tensors, and a look at where nodes ran. For
     /// tests; no setting sets it.
     #[doc(hidden)]
@@ -44,10 +54,12 @@ impl Default for InferenceConfig {
         Self {
             device: DeviceChoice::Auto,
             sessions: None,
+            niceness: 10,
             intra_threads: 1,
             idle_shrink_after: Duration::from_secs(5),
             cuda_memory_bytes: 0,
             cuda_graphs: false,
+            max_output_bytes: 12 << 20,
             rehearsed: false,
         }
     }
@@ -59,6 +71,9 @@ pub enum InferenceConfigError {
     /// No session could ever run, or more than any machine has.
     #[error("inference.sessions is {0}; 1 to {MAX_THREADS} are allowed")]
     Sessions(usize),
+    /// There is no such priority.
+    #[error("inference.niceness is {0}; 0 to {MAX_NICENESS} are allowed")]
+    Niceness(u8),
     /// As for sessions.
     #[error("inference.intra_threads is {0}; 1 to {MAX_THREADS} are allowed")]
     IntraThreads(usize),
@@ -90,6 +105,9 @@ impl InferenceConfig {
         if let Some(sessions) = self.sessions.filter(|sessions| !threads.contains(sessions)) {
             errors.push(InferenceConfigError::Sessions(sessions));
         }
+        if self.niceness > MAX_NICENESS {
+            errors.push(InferenceConfigError::Niceness(self.niceness));
+        }
         if !threads.contains(&self.intra_threads) {
             errors.push(InferenceConfigError::IntraThreads(self.intra_threads));
         }
@@ -111,6 +129,7 @@ mod tests {
         assert_eq!(InferenceConfig::default().validate(), []);
         let wrong = InferenceConfig {
             sessions: Some(0),
+            niceness: 20,
             intra_threads: 4096,
             idle_shrink_after: Duration::ZERO,
             ..InferenceConfig::default()
@@ -120,6 +139,7 @@ mod tests {
             messages,
             [
                 "inference.sessions is 0; 1 to 1024 are allowed",
+                "inference.niceness is 20; 0 to 19 are allowed",
                 "inference.intra_threads is 4096; 1 to 1024 are allowed",
                 "inference.idle_shrink_after is 0ns; at least 100 ms are needed",
             ]

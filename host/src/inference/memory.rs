@@ -22,6 +22,32 @@ impl Drop for GiveBack {
     }
 }
 
+/// Gives the memory of cells back to the system, as far as they fill whole pages. What was in them is gone:
+/// they are zero, or what they were.
+pub(super) fn release<T: Copy + Default>(cells: &mut [T]) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        /// Where pages are larger, the system refuses what is not aligned to them, and keeps it.
+        const PAGE: usize = 4096;
+        let start = cells.as_mut_ptr() as usize;
+        let (first, end) = (
+            start.next_multiple_of(PAGE),
+            (start + size_of_val(cells)) / PAGE * PAGE,
+        );
+        if first < end {
+            #[expect(unsafe_code, reason = "the system's call takes an address")]
+            // SAFETY: the pages lie within memory that is borrowed exclusively; for private memory the call
+            // leaves them zero, and what is `Copy` here are numbers, for which zero is a value. What it
+            // returns changes nothing: pages that are not given back keep what they held.
+            unsafe {
+                libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED);
+            }
+        }
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = cells;
+}
+
 /// Gives free memory of this process back to the system. Some milliseconds, in which other threads
 /// may wait for memory: for idle times only. Does nothing where the allocator is not glibc's.
 pub fn give_back() {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  model folder --ModelFiles--> Reader    input -> payload     (any thread)
-//!                          \--> Session   payloads -> results  (one thread each)
+//!                          |--> Session   payloads -> results  (one thread each)
+//!                          \--> Decoder   tokens -> logits      (one thread each)
 //! ```
 //!
 //! Everything above talks to the [`Backend`] trait, so scheduling is tested without a model.
@@ -11,6 +12,7 @@
 mod backend;
 mod config;
 mod device;
+mod generate;
 mod memory;
 mod model;
 mod open;
@@ -19,17 +21,19 @@ mod runtime;
 mod session;
 
 pub use backend::{Backend, BackendError, Output, Payload, Prepare, Prepared};
-pub use config::{InferenceConfig, InferenceConfigError};
+pub use config::{InferenceConfig, InferenceConfigError, MAX_NICENESS};
 pub use device::{Device, DeviceChoice, ParseDeviceError};
+pub use generate::{Decoder, Logits, OpenedDecoder, open_decoder};
 pub use memory::{give_back as give_memory_back, resident_bytes};
 pub use model::{
-    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, MANIFEST,
-    Manifest, ModelError, ModelFiles, ModelTask, Pooling, Resize, RunSettings,
+    BatchSettings, BytesInput, Claim, Classification, ClassifierInput, DecodeSettings, Embedding,
+    Generation, ImageInput, MANIFEST, Manifest, ModelError, ModelFiles, ModelFolder, ModelTask,
+    Pooling, Resize, RunSettings, WarmUp,
 };
 pub use open::{SessionError, Sessions, open_sessions};
 pub use read::{
-    ImageError, ImageReader, InputError, Reader, TensorMismatch, TokenLimits, Tokenizer,
-    TokenizerError, model_kind,
+    ImageError, ImageReader, InputError, PromptPiece, Reader, TensorMismatch, TokenLimits,
+    Tokenizer, TokenizerError, Vocabulary, model_kind,
 };
 pub use runtime::{Runtime, RuntimeError};
 pub use session::{Interface, LoadError, Placement, Session, WiringError};

@@ -1,4 +1,7 @@
 //! A model folder: `model.toml` says what the model is, the files beside it are the model.
+//!
+//! A folder is read in two steps: [`ModelFolder`] knows what `model.toml` says, which costs nothing, and
+//! [`ModelFiles`] has hashed every byte, which may be gigabytes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,12 +11,14 @@ use brink_cache::ModelDigest;
 use super::device::Device;
 
 mod digest;
+mod folder;
 mod labels;
 mod manifest;
 
+pub use folder::{Claim, ModelFolder};
 pub use manifest::{
-    BatchSettings, BytesInput, Classification, ClassifierInput, Embedding, ImageInput, Manifest,
-    ModelTask, Pooling, Resize, RunSettings,
+    BatchSettings, BytesInput, Classification, ClassifierInput, DecodeSettings, Embedding,
+    Generation, ImageInput, Manifest, ModelTask, Pooling, Resize, RunSettings, WarmUp,
 };
 
 /// The file that describes the model.
@@ -28,7 +33,8 @@ pub struct ModelFiles {
     pub folder: PathBuf,
     /// Of a classifier, what each score is for.
     pub labels: Vec<String>,
-    /// Bytes of the ONNX file.
+    /// Bytes of the weights: of the ONNX file, and of those beside it whose names begin with its own, as
+    /// those do by custom that hold a part of its weights (`model.onnx_data`).
     pub model_bytes: u64,
     /// What the model is, byte for byte.
     pub digest: ModelDigest,
@@ -67,37 +73,16 @@ pub enum ModelError {
 impl ModelFiles {
     /// Reads and hashes a folder. Reads every byte of the model: some tenths of a second.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ModelError::Read { path, source }
-        };
-        let path = folder.join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
-        let manifest =
-            Manifest::parse(&text).map_err(|mistakes| ModelError::Manifest { path, mistakes })?;
-        let labels = match &manifest.task {
-            ModelTask::Classify(it) => labels::read(&folder.join(&it.labels_file))?,
-            ModelTask::Embed(_) | ModelTask::Generic { .. } => Vec::new(),
-        };
-        let model = folder.join(&manifest.model_file);
-        let model_bytes = std::fs::metadata(&model).map_err(failed(&model))?.len();
-        if let Some(tokenizer) = manifest.tokenizer_file() {
-            let tokenizer = folder.join(tokenizer);
-            std::fs::metadata(&tokenizer).map_err(failed(&tokenizer))?;
-        }
-        if let Some(half) = &manifest.run.fp16_file {
-            let half = folder.join(half);
-            std::fs::metadata(&half).map_err(failed(&half))?;
-        }
-        let digest = digest::digest(&manifest.task, &manifest.model_file, folder)
-            .map_err(|(path, source)| ModelError::Read { path, source })?;
-        Ok(Self {
-            manifest,
-            folder: folder.to_owned(),
-            labels,
-            model_bytes,
-            digest,
-        })
+        ModelFolder::read(folder)?.hash()
+    }
+
+    /// Whether the files are still those that were hashed. Reads every byte again: what was loaded between
+    /// the two is what the digest says only if this is true.
+    pub fn are_unchanged(&self) -> Result<bool, ModelError> {
+        let manifest = &self.manifest;
+        let now = digest::digest(&manifest.task, &manifest.model_file, &self.folder);
+        let now = now.map_err(|(path, source)| ModelError::Read { path, source })?;
+        Ok(now == self.digest)
     }
 
     /// The ONNX file.
@@ -162,6 +147,11 @@ mod tests {
             SETTINGS.replace("created = 1", "created = 2\nversion = \"9\""),
             format!("{SETTINGS}\n[run]\nthreads = 2\n[batching]\nmax_items = 3"),
         ];
+        let generic = |more: &str| {
+            let settings = "name = \"g\"\ntask = \"generic\"\nmodel_file = \"model.onnx\"\ncreated = 1\nowned_by = \"us\"\n";
+            digest(&format!("{settings}{more}"), &[])
+        };
+        assert_eq!(generic(""), generic("warm_up.shapes.x = [1, 8]"));
         for settings in without_effect {
             assert_eq!(base, digest(&settings, &[]), "{settings}");
         }
@@ -216,6 +206,37 @@ mod tests {
         assert!(files.model_on(Device::Cpu).ends_with("model.onnx"));
         assert!(files.model_on(Device::Cuda(1)).ends_with("half.onnx"));
         assert_ne!(files.digest, digest(SETTINGS, &[]));
+    }
+
+    /// Whatever is read after the hash, such as labels, is what was hashed, or the change is seen.
+    #[test]
+    fn change_after_the_hash_is_seen() {
+        let files = [
+            (MANIFEST, SETTINGS),
+            ("model.onnx", "weights"),
+            ("tokenizer.json", "words"),
+        ];
+        let folder = folder(&files);
+        let files = ModelFiles::read(folder.path()).expect("a model");
+        assert!(files.are_unchanged().expect("files"));
+        std::fs::write(folder.path().join("tokenizer.json"), "swords").expect("writable");
+        assert!(!files.are_unchanged().expect("files"));
+        std::fs::remove_file(folder.path().join("model.onnx")).expect("writable");
+        assert!(!files.are_unchanged().expect("files"));
+    }
+
+    #[test]
+    fn weights_are_those_in_files_beside_the_model_too() {
+        let files = [
+            (MANIFEST, SETTINGS),
+            ("model.onnx", "1234"),
+            ("model.onnx_data", "123456"),
+            ("model_fp16.onnx", "123"),
+            ("tokenizer.json", "words"),
+        ];
+        let folder = folder(&files);
+        let files = ModelFiles::read(folder.path()).expect("a model");
+        assert_eq!(files.model_bytes, 10);
     }
 
     #[test]

@@ -10,9 +10,6 @@ use super::model::ModelFiles;
 use super::runtime::Runtime;
 use super::session::{Interface, LoadError, Placement, Probe, Session};
 
-/// Sessions on a processor never starve the threads that serve.
-const CORES_PER_SESSION: usize = 2;
-
 /// Sessions of one model, all on one device.
 pub struct Sessions {
     /// Where they run.
@@ -33,6 +30,11 @@ pub enum SessionError {
         "inference.device is {0}, and this ONNX Runtime has no CUDA: `cargo xtask setup --gpu` fetches a build that has, or set the device to auto"
     )]
     NoCuda(Device),
+    /// Models that write run on the processor so far.
+    #[error(
+        "inference.device is {0}, and a model that writes runs on the processor only: set device = \"cpu\" in [run] of its model.toml"
+    )]
+    CpuOnly(Device),
     /// The runtime refuses the model or the device.
     #[error("{} cannot be run on {device}{}", model.display(), remedy(*device))]
     Open {
@@ -220,9 +222,7 @@ impl Opening<'_> {
 fn session_count(config: &InferenceConfig, device: Device) -> usize {
     config.sessions.unwrap_or_else(|| match device {
         Device::Cuda(_) => 1,
-        Device::Cpu => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            (cores / CORES_PER_SESSION).max(1)
-        }
+        // They give way to the threads that serve (`niceness`), so that no core has to be kept for those.
+        Device::Cpu => std::thread::available_parallelism().map_or(1, usize::from),
     })
 }

@@ -207,8 +207,8 @@ pub(super) fn refusal_frame(id: Option<&str>, refusal: &Refusal) -> String {
         Some(wait) => frame.number("retry_after_ms", milliseconds(wait)),
         None => frame,
     };
-    let error = refusal.error();
-    frame.json("error", &String::from_utf8_lossy(&error)).end()
+    let error = error_of(&refusal.body(), refusal.status);
+    frame.json("error", &error).end()
 }
 
 fn milliseconds(wait: std::time::Duration) -> u64 {
@@ -254,14 +254,18 @@ fn result_of(body: &[u8]) -> Option<String> {
 /// The `error` of a refusal, in whichever of the forms that our routes have.
 fn error_of(body: &[u8], status: StatusCode) -> String {
     #[derive(Deserialize)]
-    struct Envelope<'a> {
+    struct Refused<'a> {
         #[serde(borrow)]
-        error: &'a RawValue,
+        error: Option<&'a RawValue>,
+        /// Of a problem document (RFC 9457).
+        #[serde(borrow)]
+        detail: Option<&'a RawValue>,
     }
-    let error = serde_json::from_slice::<Envelope<'_>>(body).map(|envelope| envelope.error.get());
-    match error {
-        Ok(object) if object.starts_with('{') => object.to_owned(),
-        Ok(text) if text.starts_with('"') => format!("{{\"message\":{text}}}"),
+    let refused = serde_json::from_slice::<Refused<'_>>(body).ok();
+    let error = refused.and_then(|refused| refused.error.or(refused.detail));
+    match error.map(RawValue::get) {
+        Some(object) if object.starts_with('{') => object.to_owned(),
+        Some(text) if text.starts_with('"') => format!("{{\"message\":{text}}}"),
         _ => {
             let reason = status.canonical_reason().unwrap_or("the request failed");
             format!("{{\"message\":{}}}", quoted(reason))
@@ -297,6 +301,7 @@ mod tests {
             r#"{"error":"m","error_type":"Validation"}"#,
             r#"{"message":"m"}"#,
         );
+        check(r#"{"title":"t","detail":"d"}"#, r#"{"message":"d"}"#);
         check("<html>", r#"{"message":"Not Found"}"#);
         check(r#"{"error":7}"#, r#"{"message":"Not Found"}"#);
     }

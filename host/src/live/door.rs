@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use brink_protocol::refusal::ErrorForm;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, HOST, HeaderName, ORIGIN,
@@ -261,7 +262,7 @@ fn switching(handshake: &Handshake, compression: Option<&Compression>) -> Respon
 }
 
 fn refused(refusal: Refusal, outcome: Upgrade) -> Box<Refused> {
-    Box::new(Refused(refusal.into_response(), outcome))
+    Box::new(Refused(refusal.into_response(ErrorForm::OpenAi), outcome))
 }
 
 fn malformed(fault: HandshakeFault) -> Box<Refused> {

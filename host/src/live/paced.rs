@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use brink_protocol::refusal::ErrorForm;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
@@ -137,7 +138,7 @@ impl<A: Answer> Answer for PacedSource<A> {
             Some(limits) if request.uri().path() == PATH => {
                 match Pace::from_query(request.uri().query().unwrap_or_default()) {
                     Ok(pace) => event_stream(pace, limits),
-                    Err(message) => refusal(message).into_response(),
+                    Err(message) => refusal(message).into_response(ErrorForm::OpenAi),
                 }
             }
             _ => self.inner.answer(request, client).await,

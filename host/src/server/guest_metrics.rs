@@ -24,7 +24,7 @@ impl std::fmt::Debug for GuestMetrics {
 type Reading = fn(&PoolStats) -> &AtomicU64;
 
 /// Counters: name, help, and where the value is.
-const COUNTERS: [(&str, &str, Reading); 7] = [
+const COUNTERS: [(&str, &str, Reading); 8] = [
     (
         "brink_guest_requests",
         "Requests that got an instance",
@@ -56,11 +56,17 @@ const COUNTERS: [(&str, &str, Reading); 7] = [
         "Work after a response that was cut off",
         |stats| &stats.background_cut,
     ),
+    (
+        "brink_fast_door_calls",
+        "Calls that were begun for a component's synchronous door",
+        |stats| &stats.door_calls,
+    ),
 ];
 
 /// What became of requests to a component with a synchronous door.
-const DOOR_OUTCOMES: [(&str, Reading); 4] = [
+const DOOR_OUTCOMES: [(&str, Reading); 5] = [
     ("answered", |stats| &stats.door_answered),
+    ("resumed", |stats| &stats.door_resumed),
     ("passed", |stats| &stats.door_passed),
     ("failed", |stats| &stats.door_failed),
     ("skipped", |stats| &stats.door_skipped),
@@ -96,6 +102,7 @@ type Components = [(String, Arc<PoolStats>)];
 fn encode(all: &Components, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
     encode_counters(all, &mut encoder)?;
     encode_doors(all, &mut encoder)?;
+    encode_calls(all, &mut encoder)?;
     encode_instances(all, &mut encoder)
 }
 
@@ -126,6 +133,21 @@ fn encode_doors(
             let labels = [("component", component.as_str()), ("outcome", outcome)];
             value.encode(descriptor.encode_family(&labels)?)?;
         }
+    }
+    Ok(())
+}
+
+fn encode_calls(
+    all: &Components,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), std::fmt::Error> {
+    let help = "Calls for a component's synchronous door that are under way";
+    let name = "brink_fast_door_calls_in_flight";
+    let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (component, stats) in all {
+        let count = stats.door_calling.load(Ordering::Relaxed);
+        let value = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        value.encode(descriptor.encode_family(&[("component", component.as_str())])?)?;
     }
     Ok(())
 }

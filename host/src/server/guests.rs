@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
+use brink_protocol::refusal::ErrorForm;
 use http::{Request, Response};
 
 use super::connection::{Answer, RequestBody};
@@ -19,11 +20,12 @@ impl Answer for Guests {
         request: Request<B>,
         client: SocketAddr,
     ) -> Response<Body> {
+        let form = ErrorForm::of(request.uri().path());
         match self.0.handle(request, client).await {
             Ok(response) => response.map(Body::new),
             Err(error) => {
                 report(&error);
-                refusal(&error).into_response()
+                refusal(&error).into_response(form)
             }
         }
     }

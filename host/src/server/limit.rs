@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use brink_protocol::refusal::ErrorForm;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -40,7 +41,8 @@ impl<A: Answer> Answer for Limited<A> {
         client: SocketAddr,
     ) -> Response<Body> {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-            return Refusal::overloaded(self.limit).into_response();
+            let form = ErrorForm::of(request.uri().path());
+            return Refusal::overloaded(self.limit).into_response(form);
         };
         let response = self.inner.answer(request, client).await;
         // A complete body needs no further work of ours; only a stream keeps its place.

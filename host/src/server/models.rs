@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{ChangeError, Loaded, ModelState, ModelStatus, Repository};
+use crate::service::{ChangeError, Loaded, ModelState, ModelStatus, OpenError, Repository};
 
 /// The answer of `GET /models`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct ModelEntry {
     pub state: String,
     /// The device that really runs it, while it is in memory.
     pub device: Option<String>,
-    /// What the process grew by when it was loaded, while it is in memory.
+    /// What the process grew by when it was loaded, at least its weights; while it is in memory.
     pub memory_bytes: Option<u64>,
     /// Milliseconds since somebody asked for it.
     pub idle_ms: u64,
@@ -143,10 +143,7 @@ async fn unload(
         Ok(Json(change)) => change,
         Err(rejection) => return refuse(rejection.status(), rejection.body_text()),
     };
-    match repository
-        .unload(&change.name, change.version.as_deref())
-        .await
-    {
+    match repository.unload(&change.name, change.version.as_deref()) {
         Ok(versions) => Json(ModelChanged::Unloaded { versions }).into_response(),
         Err(error) => refuse(status(&error), told(&error)),
     }
@@ -155,11 +152,28 @@ async fn unload(
 fn status(error: &ChangeError) -> StatusCode {
     match error {
         ChangeError::Unknown { .. } | ChangeError::NotServed { .. } => StatusCode::NOT_FOUND,
-        ChangeError::Twice { .. } | ChangeError::Open { .. } | ChangeError::NoModels => {
+        ChangeError::Twice { .. } | ChangeError::MayBeLater { .. } | ChangeError::NoModels => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         ChangeError::Fixed => StatusCode::CONFLICT,
-        ChangeError::Folder(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        ChangeError::Open { source, .. } => {
+            open_status(source).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY)
+        }
+        ChangeError::Folder(source) => {
+            open_status(source).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+/// Where it is not the model that is to blame.
+fn open_status(error: &OpenError) -> Option<StatusCode> {
+    match error {
+        OpenError::TooSlow(_) => Some(StatusCode::GATEWAY_TIMEOUT),
+        OpenError::StillLoading | OpenError::TooManyStuck(_) => {
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        OpenError::ChangedMeanwhile => Some(StatusCode::CONFLICT),
+        _ => None,
     }
 }
 

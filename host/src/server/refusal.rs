@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use brink_protocol::refusal::{ErrorForm, Told};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde::Serialize;
 
 /// `Retry-After` in milliseconds, as OpenAI's clients read it. The gateway's errors carry it too.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
-/// A refusal in the shape of OpenAI's errors, which is what clients of the gateway parse.
+/// A refusal. It is written as the gateway would write it on the same path, because that is what its clients parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -21,19 +21,6 @@ pub struct Refusal {
     pub message: String,
     /// When to try again.
     pub retry_after: Option<Duration>,
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Inner<'a>,
-}
-
-#[derive(Serialize)]
-struct Inner<'a> {
-    message: &'a str,
-    r#type: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
 }
 
 impl Refusal {
@@ -47,36 +34,29 @@ impl Refusal {
         }
     }
 
-    /// `{"message", "type", "param", "code"}`, as JSON.
-    pub fn error(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.inner()).expect("strings always serialise")
+    /// The body that the answer has where errors have the form of OpenAI's API.
+    pub fn body(&self) -> Vec<u8> {
+        ErrorForm::OpenAi.write(&self.told()).body
     }
 
-    fn inner(&self) -> Inner<'_> {
-        let kind = if self.status.is_server_error() {
-            "server_error"
-        } else {
-            "invalid_request_error"
-        };
-        Inner {
-            message: &self.message,
-            r#type: kind,
-            param: None,
+    fn told(&self) -> Told<'_> {
+        Told {
+            status: self.status.as_u16(),
+            reason: self.status.canonical_reason().unwrap_or("Error"),
             code: self.code,
+            message: &self.message,
+            param: None,
         }
     }
 
-    /// The whole answer.
-    pub fn into_response(self) -> Response<Body> {
-        let envelope = Envelope {
-            error: self.inner(),
-        };
-        let body = serde_json::to_vec(&envelope).expect("strings always serialise");
+    /// The whole answer, in the form of the request's path.
+    pub fn into_response(self, form: ErrorForm) -> Response<Body> {
+        let written = form.write(&self.told());
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = self.status;
+        *response.status_mut() = StatusCode::from_u16(written.status).unwrap_or(self.status);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(written.media));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(written.body.len()));
         // Pages of other origins must be able to read why they were refused.
         headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
         headers.insert(
@@ -86,7 +66,7 @@ impl Refusal {
         if let Some(wait) = self.retry_after {
             tell_when(headers, wait);
         }
-        *response.body_mut() = Body::from(body);
+        *response.body_mut() = Body::from(written.body);
         response
     }
 }
@@ -102,7 +82,65 @@ fn tell_when(headers: &mut HeaderMap, wait: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[tokio::test]
+    async fn every_path_is_refused_in_the_form_of_its_api() {
+        let openai = |kind: &str, code: &str| json!({"error": {"message": "m", "type": kind, "param": null, "code": code}});
+        let problem = json!({"type": "urn:brink:problem:overloaded", "title": "Service Unavailable", "status": 503,
+            "detail": "m", "code": "overloaded"});
+        let tei = |kind: &str| json!({"error": "m", "error_type": kind});
+        let cases = [
+            (
+                "/v1/embeddings",
+                503,
+                "overloaded",
+                503,
+                openai("server_error", "overloaded"),
+            ),
+            (
+                "/v1/x",
+                413,
+                "body_too_large",
+                413,
+                openai("invalid_request_error", "body_too_large"),
+            ),
+            (
+                "/v2/models/m/infer",
+                413,
+                "body_too_large",
+                413,
+                json!({"error": "m"}),
+            ),
+            ("/v2", 500, "component_failed", 500, json!({"error": "m"})),
+            ("/embed", 503, "overloaded", 429, tei("Overloaded")),
+            ("/similarity", 413, "body_too_large", 413, tei("Validation")),
+            ("/predict", 400, "body_incomplete", 422, tei("Validation")),
+            ("/tokenize", 408, "body_timeout", 408, tei("Validation")),
+            ("/", 504, "deadline_exceeded", 424, tei("Backend")),
+            ("/info", 500, "component_failed", 424, tei("Backend")),
+            ("/admin/policy", 503, "overloaded", 503, problem),
+        ];
+        for (path, status, code, told, expected) in cases {
+            let refusal = Refusal {
+                status: StatusCode::from_u16(status).unwrap(),
+                code,
+                message: "m".to_owned(),
+                retry_after: None,
+            };
+            let response = refusal.into_response(ErrorForm::of(path));
+            assert_eq!(response.status(), told, "{path}");
+            let is_problem = response.headers()["content-type"] == "application/problem+json";
+            assert_eq!(is_problem, path.starts_with("/admin"), "{path}");
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+                .await
+                .unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body, expected, "{path}");
+        }
+    }
 
     #[test]
     fn time_to_come_back_is_told_in_seconds_and_milliseconds() {
@@ -111,7 +149,7 @@ mod tests {
                 retry_after: Some(Duration::from_millis(milliseconds)),
                 ..Refusal::overloaded(1)
             };
-            let response = refusal.into_response();
+            let response = refusal.into_response(ErrorForm::OpenAi);
             let headers = response.headers();
             assert_eq!(headers["retry-after"], seconds);
             assert_eq!(headers["retry-after-ms"], milliseconds.to_string());

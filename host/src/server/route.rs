@@ -18,13 +18,14 @@ pub(super) enum Route {
     Models,
     Model,
     HostInfer,
+    HostGenerate,
     HostCatalog,
     WebSocket,
     Other,
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Embeddings,
         Self::Classify,
         Self::Embed,
@@ -36,6 +37,7 @@ impl Route {
         Self::Models,
         Self::Model,
         Self::HostInfer,
+        Self::HostGenerate,
         Self::HostCatalog,
         Self::WebSocket,
         Self::Other,
@@ -52,6 +54,7 @@ impl Route {
             "/v1/models" => Self::Models,
             "/v2" => Self::OpenOther,
             brink_protocol::INFER_PATH => Self::HostInfer,
+            brink_protocol::GENERATE_PATH => Self::HostGenerate,
             brink_protocol::CATALOG_PATH => Self::HostCatalog,
             WEBSOCKET_PATH => Self::WebSocket,
             _ if path.starts_with("/v1/models/") => Self::Model,
@@ -74,6 +77,7 @@ impl Route {
             Self::Models => "/v1/models",
             Self::Model => "/v1/models/{id}",
             Self::HostInfer => brink_protocol::INFER_PATH,
+            Self::HostGenerate => brink_protocol::GENERATE_PATH,
             Self::HostCatalog => brink_protocol::CATALOG_PATH,
             Self::WebSocket => WEBSOCKET_PATH,
             Self::Other => "other",

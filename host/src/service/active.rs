@@ -1,10 +1,12 @@
 //! Counts calls, so that shutdown can wait for those that were accepted.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 /// The calls being answered.
 #[derive(Debug)]
-pub(super) struct ActiveCalls(watch::Sender<State>);
+pub(super) struct ActiveCalls(Arc<watch::Sender<State>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -14,18 +16,18 @@ struct State {
 
 impl Default for ActiveCalls {
     fn default() -> Self {
-        Self(watch::Sender::new(State::default()))
+        Self(Arc::new(watch::Sender::new(State::default())))
     }
 }
 
 impl ActiveCalls {
     /// Counts a call for as long as the guard lives. `None` after [`ActiveCalls::close`].
-    pub(super) fn enter(&self) -> Option<ActiveCall<'_>> {
+    pub(super) fn enter(&self) -> Option<ActiveCall> {
         let entered = self.0.send_if_modified(|state| {
             state.active += usize::from(!state.closed);
             !state.closed
         });
-        entered.then(|| ActiveCall(self))
+        entered.then(|| ActiveCall(Arc::clone(&self.0)))
     }
 
     /// Refuses calls from now on.
@@ -46,10 +48,11 @@ impl ActiveCalls {
 }
 
 /// A call being answered.
-pub(super) struct ActiveCall<'a>(&'a ActiveCalls);
+#[derive(Debug)]
+pub(super) struct ActiveCall(Arc<watch::Sender<State>>);
 
-impl Drop for ActiveCall<'_> {
+impl Drop for ActiveCall {
     fn drop(&mut self) {
-        self.0.0.send_modify(|state| state.active -= 1);
+        self.0.send_modify(|state| state.active -= 1);
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use brink_cache::Outcome;
 use brink_protocol::{Fault, InferAnswer, InferReply, InferRequest, InferredItem, Input, Timings};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::Inner;
+use super::answer_size::AnswerSize;
 use super::error::InferError;
 use super::follow::{Following, Role};
 use super::lead::{Computed, Led, lead};
@@ -87,16 +89,27 @@ impl Call {
 
     /// All results, or the fault of the first input that failed.
     pub(super) async fn answer(self: Arc<Self>) -> InferReply {
+        let most = self.model.max_output_bytes;
+        let mut size = AnswerSize::new(&self.model.info, &self.plan, most)?;
         let mut results = self.look_up();
         let missing = (0..results.len())
             .filter(|index| results[*index].is_none())
             .collect();
         let following = self.join(missing, &mut results)?;
-        let computed = join_all(following.into_iter().map(Following::resolve)).await;
+        for (distinct, resolved) in results.iter().enumerate() {
+            let bytes = resolved.as_ref().map(|it| it.result.output.len());
+            size.add(distinct, bytes.unwrap_or(0))?;
+        }
+        // Leaving early drops what waits, which takes it back.
+        let mut computed: FuturesUnordered<_> =
+            following.into_iter().map(Following::resolve).collect();
         let mut errors = Vec::new();
-        for (distinct, resolved) in computed {
+        while let Some((distinct, resolved)) = computed.next().await {
             match resolved {
-                Ok(resolved) => results[distinct] = Some(resolved),
+                Ok(resolved) => {
+                    size.add(distinct, resolved.result.output.len())?;
+                    results[distinct] = Some(resolved);
+                }
                 Err(error) => errors.push((distinct, error)),
             }
         }

@@ -9,6 +9,10 @@ pub struct ServiceConfig {
     pub max_timeout: Duration,
     /// Most tenants with limits whose calls and model time are counted at a time. Default: 10,000.
     pub max_tenants: usize,
+    /// Most bytes that the inputs of one call may take once they are read, and those of all calls that are not in
+    /// a queue yet: a picture of some kilobytes becomes as many pixels as its model reads. Default: 320 MiB, the
+    /// most inputs of a call as pictures of 224 x 224.
+    pub max_decoded_bytes: usize,
 }
 
 impl Default for ServiceConfig {
@@ -16,6 +20,7 @@ impl Default for ServiceConfig {
         Self {
             max_timeout: Duration::from_secs(30),
             max_tenants: 10_000,
+            max_decoded_bytes: 320 << 20,
         }
     }
 }

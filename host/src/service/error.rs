@@ -23,6 +23,17 @@ pub enum InferError {
     /// Too much is being computed already.
     #[error(transparent)]
     TooManyFlights(#[from] TooManyFlights),
+    /// Its inputs would take more memory once they are read than a call may have.
+    #[error(
+        "the inputs take {bytes} bytes once they are read; at most {max_bytes} are allowed in one call \
+         (service.max_decoded_mib): send fewer at once"
+    )]
+    TooMuchDecoded {
+        /// What they would take.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
     /// The call's deadline passed.
     #[error("the deadline passed before there was a result")]
     DeadlineExceeded,
@@ -46,7 +57,11 @@ impl InferError {
                 | BatchError::DeadlineExceeded
                 | BatchError::SessionLost => true,
             },
-            Self::TooManyFlights(_) | Self::DeadlineExceeded | Self::Lost => true,
+            // Others may have asked for less beside it.
+            Self::TooMuchDecoded { .. }
+            | Self::TooManyFlights(_)
+            | Self::DeadlineExceeded
+            | Self::Lost => true,
         }
     }
 
@@ -56,10 +71,20 @@ impl InferError {
         let retry_after = self.retry_after();
         Fault {
             code: self.code(),
-            message: self.to_string(),
+            message: self.message(),
             item,
             retry_after_ms: retry_after
                 .map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)),
+        }
+    }
+
+    /// What mends it is the cause's to say, where the client can mend it.
+    fn message(&self) -> String {
+        match self {
+            Self::Batch(BatchError::Backend(error @ BackendError::OutputTooLarge { .. })) => {
+                error.to_string()
+            }
+            _ => self.to_string(),
         }
     }
 
@@ -73,8 +98,11 @@ impl InferError {
                 | InputError::TooManyBytes { .. }
                 | InputError::Image(_)
                 | InputError::Tensors(_),
-            ) => FaultCode::BadRequest,
-            Self::Batch(BatchError::Backend(BackendError::Refused(_))) => FaultCode::BadRequest,
+            )
+            | Self::TooMuchDecoded { .. }
+            | Self::Batch(BatchError::Backend(
+                BackendError::Refused(_) | BackendError::OutputTooLarge { .. },
+            )) => FaultCode::BadRequest,
             Self::Batch(BatchError::Backend(_)) => FaultCode::ModelFailed,
             Self::Batch(BatchError::DeadlineExceeded) | Self::DeadlineExceeded => {
                 FaultCode::DeadlineExceeded

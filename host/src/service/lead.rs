@@ -61,6 +61,12 @@ pub(super) struct Led {
 /// Reads, queues and waits for the model. However it ends, every obligation is fulfilled,
 /// given back or dropped, which gives it back too.
 pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
+    let bytes = |led: &Led| call.model.reader.decoded_bytes(call.input(led.distinct));
+    let bytes = led.iter().map(bytes).sum();
+    let room = match call.service.room.take(bytes, call.deadline).await {
+        Ok(room) => room,
+        Err(error) => return give_back(led, &error),
+    };
     let Some((led, payloads)) = read(&call, led).await else {
         return;
     };
@@ -75,16 +81,15 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
         now: Instant::now(),
         deadline: call.deadline,
     };
-    match call
-        .model
-        .pool
-        .submit_under(call.trace.as_ref(), payloads, submission)
-    {
-        Err(error) => {
-            for led in led {
-                led.obligation.give_back(Err(error.clone().into()));
-            }
-        }
+    let Some(pool) = call.model.pool.batches() else {
+        // A call for results of a model that writes was refused before.
+        return;
+    };
+    let submitted = pool.submit_under(call.trace.as_ref(), payloads, submission);
+    // From here on the queue counts them.
+    drop(room);
+    match submitted {
+        Err(error) => give_back(led, &error.into()),
         Ok(pending) => {
             let pairs = led.into_iter().zip(pending);
             let mut finishing: FuturesUnordered<_> = pairs
@@ -92,6 +97,13 @@ pub(super) async fn lead(call: Arc<Call>, led: Vec<Led>) {
                 .collect();
             while finishing.next().await.is_some() {}
         }
+    }
+}
+
+/// Leaves it to others, who may do better.
+fn give_back(led: Vec<Led>, error: &InferError) {
+    for led in led {
+        led.obligation.give_back(Err(error.clone()));
     }
 }
 
@@ -122,10 +134,7 @@ async fn read_in_turns(call: &Arc<Call>, mut led: Vec<Led>) -> Option<Reading> {
     let mut read = Vec::with_capacity(led.len());
     while read.len() < led.len() {
         if Instant::now() >= call.deadline {
-            for led in led {
-                let late = Err(InferError::DeadlineExceeded);
-                led.obligation.give_back(late);
-            }
+            give_back(led, &InferError::DeadlineExceeded);
             return None;
         }
         if led.iter().all(|led| led.obligation.is_abandoned()) {

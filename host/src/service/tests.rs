@@ -45,6 +45,30 @@ fn call(harness: &Harness, request: InferRequest) -> tokio::task::JoinHandle<Inf
 }
 
 #[tokio::test]
+async fn a_call_whose_inputs_take_too_much_once_read_is_refused_before_they_are() {
+    let harness = Harness::new(Options {
+        config: ServiceConfig {
+            max_decoded_bytes: 1000,
+            ..ServiceConfig::default()
+        },
+        ..Options::default()
+    });
+    // A text of 90 bytes can be so many tokens, of which the model takes 16.
+    let texts = |count: usize| (0..count).map(|word| format!("w{word} {}", "w1 ".repeat(20)));
+    let fault = refuse(&harness, request(texts(16))).await;
+    assert_eq!((fault.code, fault.item), (FaultCode::BadRequest, None));
+    assert!(
+        fault.message.contains("take 1024 bytes"),
+        "{}",
+        fault.message
+    );
+    assert!(fault.message.contains("at most 1000"), "{}", fault.message);
+    assert_eq!(harness.computed_items(), 0);
+    let fewer = (0..15).map(|word| format!("w{word} w1 w2 w3 w4 w5 w6 w7 w8"));
+    assert_eq!(embed(&harness, request(fewer)).await.items.len(), 15);
+}
+
+#[tokio::test]
 async fn only_what_is_not_stored_is_computed_and_order_is_kept() {
     let harness = Harness::new(Options::default());
     let texts: Vec<String> = (0..100)
@@ -322,4 +346,36 @@ async fn tenant_with_as_many_calls_as_it_may_have_is_refused_alone() {
     first.await.expect("no panic").expect("an answer");
     other.await.expect("no panic").expect("an answer");
     embed(&harness, of("a", "w2")).await;
+}
+
+#[tokio::test]
+async fn results_that_are_too_large_for_one_answer_are_refused_with_model_and_limit() {
+    // A vector of n words has n + 2 numbers; what the model's `dimensions` say is 16 bytes.
+    let options = Options {
+        max_output_bytes: 40,
+        ..Options::default()
+    };
+    let harness = Harness::new(options);
+    let refused = |fault: Fault, bytes: &str| {
+        assert_eq!((fault.code, fault.item), (FaultCode::BadRequest, None));
+        for part in [bytes, MODEL, "at most 40", "inference.max_output_mib"] {
+            assert!(fault.message.contains(part), "{}", fault.message);
+        }
+    };
+    refused(
+        refuse(&harness, request(["w1", "w2", "w3"])).await,
+        "48 bytes",
+    );
+    assert_eq!(harness.computed_items(), 0, "known before anything runs");
+
+    embed(&harness, request(["w1 w2 w3", "w4 w5"])).await;
+    let again = request(["w1 w2 w3 w4", "w1 w2 w3 w4"]);
+    refused(refuse(&harness, again).await, "48 bytes");
+    // Results that are stored count as well.
+    refused(
+        refuse(&harness, request(["w1 w2 w3", "w1 w2 w3 w4"])).await,
+        "44 bytes",
+    );
+    let metrics = harness.metrics();
+    assert!(metrics.contains("brink_queue_depth{model=\"words\"} 0"));
 }

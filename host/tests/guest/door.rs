@@ -1,11 +1,11 @@
 //! The synchronous door: what it answers, and that a door that misbehaves costs no request.
 
-use brink_host::guest::{FastDoorConfig, GuestConfig};
+use brink_host::guest::{FastDoorConfig, GuestConfig, LocalUpstream};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 
-use crate::support::{Host, Setup, chunks, count, read, send_chunk};
+use crate::support::{Gate, Host, Setup, chunks, count, read, send_chunk};
 
 async fn host() -> Host {
     Setup::default().build().await
@@ -74,6 +74,9 @@ async fn a_door_that_fails_costs_no_request() {
         "no-head",
         "wrong-length",
         "split-response",
+        "no-call",
+        "call-twice",
+        "resume-trap",
     ] {
         let host = host().await;
         let path = format!("/door/{behaviour}");
@@ -113,4 +116,120 @@ async fn the_door_can_be_switched_off() {
     };
     let host = setup.build().await;
     assert_eq!(host.text("/door/echo").await, http());
+}
+
+/// Asks for a call to `url` and tells what became of it.
+async fn called(host: &Host, url: &'static str) -> (StatusCode, String) {
+    let request = Request::post("/door/call").body(Full::new(Bytes::from(url)));
+    let response = host.send(request.unwrap()).await.unwrap();
+    assert_eq!(response.headers()["x-door"], "resumed");
+    read(response).await
+}
+
+#[tokio::test]
+async fn a_call_is_made_by_the_host_and_its_result_given_to_the_door() {
+    let setup = Setup {
+        component: "allowed_outbound_hosts = ['http://self']",
+        ..Setup::default()
+    };
+    let host = setup.build().await;
+    let (status, told) = called(&host, "http://self/echo").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(told, "http://self/echo|asked|200|asked");
+    let (_, told) = called(&host, "http://self/trap").await;
+    assert_eq!(told, "http://self/trap|asked|unreachable|");
+    let stats = host.stats();
+    assert_eq!(count(&stats.door_resumed), 2);
+    assert_eq!(count(&stats.door_answered), 0);
+    // Those that were called, and no others.
+    assert_eq!(count(&stats.requests), 2);
+}
+
+#[tokio::test]
+async fn a_call_goes_only_where_the_component_may_go() {
+    let host = host().await;
+    let (_, told) = called(&host, "http://self/echo").await;
+    assert_eq!(told, "http://self/echo|asked|unreachable|");
+    assert_eq!(count(&host.stats().requests), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_in_time_is_told_so() {
+    let never = LocalUpstream::new(
+        "gate.internal",
+        tower::service_fn(|_| async {
+            std::future::pending::<Result<http::Response<Full<Bytes>>, std::convert::Infallible>>()
+                .await
+        }),
+    );
+    let setup = Setup {
+        upstreams: vec![never],
+        ..Setup::default()
+    };
+    let host = setup.build().await;
+    let (_, told) = called(&host, "http://gate.internal/").await;
+    assert_eq!(told, "http://gate.internal/|asked|timeout|");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_told_so() {
+    let large = LocalUpstream::new(
+        "gate.internal",
+        tower::service_fn(|_| async {
+            let body = Full::new(Bytes::from(vec![0; (17 << 20) + 1]));
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        }),
+    );
+    let setup = Setup {
+        upstreams: vec![large],
+        ..Setup::default()
+    };
+    let host = setup.build().await;
+    let (_, told) = called(&host, "http://gate.internal/").await;
+    assert_eq!(told, "http://gate.internal/|asked|too-large|");
+}
+
+#[tokio::test]
+async fn a_door_that_does_not_go_on_leaves_the_request_to_the_other_one() {
+    let setup = Setup {
+        component: "allowed_outbound_hosts = ['http://self']",
+        ..Setup::default()
+    };
+    let host = setup.build().await;
+    assert_eq!(host.text("/door/resume-passes").await, http());
+    assert_eq!(
+        count(&host.stats().door_passed),
+        2,
+        "of /hello, and of this"
+    );
+    assert_eq!(count(&host.stats().door_failed), 0);
+}
+
+/// A request that waits for a call holds no instance: many more can wait than there are instances.
+#[tokio::test]
+async fn requests_that_wait_hold_no_instance() {
+    let gate = Gate::new();
+    let config = GuestConfig {
+        max_instances: 1,
+        max_background: 1,
+        ..Setup::default().config
+    };
+    let setup = Setup {
+        config,
+        upstreams: vec![gate.upstream()],
+        ..Setup::default()
+    };
+    let host = setup.build().await;
+    let waiting = (0..100).map(|_| called(&host, "http://gate.internal/"));
+    let waiting = futures_util::future::join_all(waiting);
+    let after = async {
+        for _ in 0..100 {
+            gate.arrival().await;
+        }
+        host.says_hello().await;
+        (0..100).for_each(|_| gate.open());
+    };
+    let (answers, ()) = futures_util::future::join(waiting, after).await;
+    assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK));
+    assert_eq!(count(&host.stats().door_resumed), 100);
 }

@@ -14,6 +14,12 @@ pub(crate) fn named(name: &str) -> PathBuf {
     models.unwrap_or_else(|| cache().join("models")).join(name)
 }
 
+/// The folder of models that are no part of the default set-up.
+pub(crate) fn on_demand() -> PathBuf {
+    let models = env::var_os("BRINK_TEST_MODELS").map(PathBuf::from);
+    models.unwrap_or_else(|| cache().join("models-test"))
+}
+
 /// The ONNX Runtime library.
 pub(crate) fn onnxruntime() -> PathBuf {
     let library = env::var_os("BRINK_ONNXRUNTIME").map(PathBuf::from);

@@ -5,7 +5,10 @@
 mod binding;
 mod classify;
 mod files;
+mod generate;
 mod generic;
+mod onnx;
+mod shapes;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+mod bodies;
 #[path = "../../src/telemetry/testing.rs"]
 mod collector;
 mod doors;
@@ -12,6 +13,7 @@ mod models;
 mod origins;
 mod policy;
 mod protocols;
+mod refusals;
 mod structure;
 mod support;
 mod tenants;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{MODEL, Product, files};
+use crate::support::{Client, MODEL, Product, files};
 
 /// A folder of models that a test may change, with the default model in it.
 fn models() -> tempfile::TempDir {
@@ -37,7 +37,8 @@ fn told(output: &Output) -> String {
 #[tokio::test]
 async fn model_is_switched_under_load_without_a_failed_request() {
     let models = models();
-    let product = Product::with_models(models.path(), &[("catalog_lifetime_seconds", "1")]).await;
+    let product =
+        Product::with_models(models.path(), &[("catalog_lifetime_seconds", "1")], &[]).await;
     let list = brink(&product, &["list"]).await;
     assert!(
         told(&list).contains(MODEL) && told(&list).contains("ready"),
@@ -82,7 +83,7 @@ async fn model_is_switched_under_load_without_a_failed_request() {
 #[tokio::test]
 async fn bad_model_is_refused_with_the_reason() {
     let models = models();
-    let product = Product::with_models(models.path(), &[]).await;
+    let product = Product::with_models(models.path(), &[], &[]).await;
     let manifest = models.path().join(MODEL).join("model.toml");
     let text = std::fs::read_to_string(&manifest).expect("a file");
     std::fs::write(
@@ -95,4 +96,51 @@ async fn bad_model_is_refused_with_the_reason() {
     let told = told(&refused);
     assert!(told.contains("384 numbers where 7 were expected"), "{told}");
     assert_eq!(product.client().await.embed("goes on").await.status, 200);
+}
+
+/// The status of a question, without its answer.
+async fn status(client: &mut Client, path: &str) -> u16 {
+    client.get(path).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn model_that_cannot_be_loaded_is_not_ready_and_the_host_is() {
+    const SECOND: &str = "second";
+    let models = models();
+    let second = models.path().join(SECOND);
+    copy(&models.path().join(MODEL), &second);
+    let manifest = std::fs::read_to_string(second.join("model.toml")).expect("a file");
+    let named = manifest.replace(MODEL, SECOND);
+    std::fs::write(second.join("model.toml"), named).expect("a writable folder");
+    let variables = [("catalog_lifetime_seconds", "1")];
+    let idle = ["models.idle_unload_after_ms=1"];
+    let product = Product::with_models(models.path(), &variables, &idle).await;
+    let mut client = product.client().await;
+    let ready = format!("/v2/models/{SECOND}/ready");
+    assert_eq!(status(&mut client, &ready).await, 200);
+
+    // It leaves memory, its files change, and nobody can bring it back.
+    let mut admin = Client::connect(product.0.admin_address).await;
+    loop {
+        let list = admin.get("/models").await.json();
+        let models = list["models"].as_array().expect("a list").clone();
+        if models.iter().all(|model| model["state"] == "cold") {
+            break;
+        }
+    }
+    std::fs::write(second.join("tokenizer.json"), "{}").expect("a writable folder");
+    let body = format!("{{\"model\": \"{SECOND}\", \"input\": \"a\"}}");
+    let refused = client.send("POST", "/v1/embeddings", body).await;
+    assert_eq!(refused.expect("an answer").status, 503);
+
+    // The edge knows once it has read the list of models again.
+    while status(&mut client, &ready).await != 503 {}
+    let index = client.send("POST", "/v2/repository/index", "").await;
+    let states = index.expect("an answer").json();
+    let states = states.as_array().expect("a list").clone();
+    let states = states.iter().map(|model| model["state"].as_str());
+    assert!(states.eq([Some("READY"), Some("UNAVAILABLE")]));
+    assert_eq!(status(&mut client, "/v2/health/ready").await, 200);
+    assert_eq!(status(&mut admin, "/readyz").await, 200);
+    assert_eq!(client.embed("goes on").await.status, 200);
 }

@@ -25,7 +25,7 @@ async fn run(script: &str, arguments: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn official_triton_client_works_unmodified() {
-    let product = Product::with_models(&all_models(), &[]).await;
+    let product = Product::with_models(&all_models(), &[], &[]).await;
     let address = product.0.address.to_string();
     let models = workspace().join("models").display().to_string();
     run(

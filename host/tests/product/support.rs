@@ -117,14 +117,18 @@ impl Product {
         started.map(Self).expect("the product starts")
     }
 
-    /// With the models of that folder.
-    pub(crate) async fn with_models(models: &Path, variables: &[(&str, &str)]) -> Self {
+    /// With the models of that folder, and other variables and settings.
+    pub(crate) async fn with_models(
+        models: &Path,
+        variables: &[(&str, &str)],
+        set: &[&str],
+    ) -> Self {
         let edge = Self::edge([None, None], None, variables);
         let files = Files {
             models: models.to_owned(),
             ..files()
         };
-        let started = start(Self::settings(&[]), &files, Some(edge)).await;
+        let started = start(Self::settings(set), &files, Some(edge)).await;
         started.map(Self).expect("the product starts")
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn for_serving(
     build: Build,
 ) -> Result<Steps, Error> {
     let mut steps: Steps = vec![Box::new(wasm_target::WasmTarget)];
-    let mut models = for_models(None, cache, workspace)?;
+    let mut models = for_models(None, None, cache, workspace)?;
     // After Python, which fetches it, and before the models, which take longest.
     models.insert(1, Box::new(onnxruntime::OnnxRuntime::new(cache, build)?));
     steps.append(&mut models);
@@ -38,22 +38,30 @@ pub(crate) fn for_serving(
     Ok(steps)
 }
 
-/// What serving needs, and the environment of the tests' client.
+/// What serving needs, the environment of the tests' client, and the models that are no part of the default set-up.
 pub(crate) fn for_tests(cache: &CacheDir, workspace: &Workspace) -> Result<Steps, Error> {
     let mut steps = for_serving(cache, workspace, Build::Cpu)?;
+    for model in model::on_demand() {
+        steps.push(Box::new(model::ModelStep::for_tests(
+            model, cache, workspace,
+        )?));
+    }
     steps.push(Box::new(python::Environment::for_tests(cache)));
     Ok(steps)
 }
 
-/// One model, or all of them, and the Python environment that builds them.
+/// One model, or those that everybody gets, and the Python environment that builds them.
 pub(crate) fn for_models(
     name: Option<&str>,
+    variant: Option<&str>,
     cache: &CacheDir,
     workspace: &Workspace,
 ) -> Result<Steps, Error> {
     let mut steps: Steps = vec![Box::new(python::Environment::for_converters(cache))];
     for model in model::named(name) {
-        steps.push(Box::new(model::ModelStep::new(model, cache, workspace)?));
+        steps.push(Box::new(model::ModelStep::new(
+            model, variant, cache, workspace,
+        )?));
     }
     Ok(steps)
 }

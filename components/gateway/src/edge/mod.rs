@@ -139,19 +139,19 @@ async fn own(
         }
         _ => Bytes::new(),
     };
-    match begin(&edge, head, &body).await? {
+    match begin(&edge, head, body).await? {
         Begun::Answered(reply) => Ok(reply),
         Begun::Pending(pending) => items::answer(edge, *pending, id).await,
         Begun::Tokenize(asked) => tokenize::answer(&edge, *asked, id).await,
         // The models were just fetched, and another policy may have come in between.
-        Begun::CatalogNeeded | Begun::Origin => {
+        Begun::CatalogNeeded(_) | Begun::Unbound(_) | Begun::Origin => {
             Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS))
         }
     }
 }
 
 /// Begins with the models at hand, and fetches them only for a request that needs them.
-async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, ApiError> {
+async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: Bytes) -> Result<Begun, ApiError> {
     let at_hand = edge
         .catalog
         .borrow()
@@ -165,9 +165,13 @@ async fn begin(edge: &Rc<Edge>, head: &Head<'_>, body: &[u8]) -> Result<Begun, A
     };
     let known_now = known(at_hand.as_ref());
     match hit::begin(head, body, known_now, &SystemClock)? {
-        Begun::CatalogNeeded => {
+        Begun::CatalogNeeded(body) => {
             let catalog = edge.catalog().await?;
             hit::begin(head, body, known(Some(&catalog)), &SystemClock)
+        }
+        Begun::Unbound(unbound) => {
+            let catalog = edge.catalog().await?;
+            unbound.bind(head, &catalog, known(Some(&catalog)), &SystemClock)
         }
         begun => Ok(begun),
     }

@@ -8,7 +8,7 @@ use spin_sdk::key_value::Store;
 use super::bindings::wasi::keyvalue::atomics;
 use super::bindings::wasi::keyvalue::store::{self as synchronous, Bucket};
 use crate::hit::LookUp;
-use crate::items::Fetched;
+use crate::items::{Fetched, MAX_ANSWER_BYTES};
 
 /// The store that the manifest grants.
 const LABEL: &str = "default";
@@ -40,11 +40,26 @@ impl EdgeStore {
         self.store.is_some()
     }
 
-    /// What the store has under each key, in order.
+    /// What the store has under each key, in order. What would be more than an answer may have is left out: it
+    /// is asked of the host then, whose answer is refused by its size.
     pub(super) async fn get_all(&self, keys: impl IntoIterator<Item = String>) -> Vec<Fetched> {
+        let mut room = MAX_ANSWER_BYTES;
         stream::iter(keys)
             .map(|key| self.get(key))
             .buffered(PARALLEL_LOOK_UPS)
+            .map(|fetched| {
+                let size = match &fetched {
+                    Fetched::Bytes(bytes) => bytes.len(),
+                    _ => 0,
+                };
+                match room.checked_sub(size) {
+                    Some(left) => {
+                        room = left;
+                        fetched
+                    }
+                    None => Fetched::Failed,
+                }
+            })
             .collect()
             .await
     }

@@ -5,8 +5,9 @@ use std::fmt;
 use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS, MAX_MESSAGE_BYTES};
 use brink_protocol::{Input, ModelInfo, TextLimits};
 use http::StatusCode;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use super::at_most::skip;
 use crate::error::ApiError;
 
 /// All inputs of a request, in the client's order.
@@ -44,9 +45,10 @@ impl<'de> Visitor<'de> for InputsVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Inputs, A::Error> {
         match array.next_element::<Element>()? {
             None => Ok(Inputs(Vec::new())),
-            Some(Element::Token(first)) => {
-                Ok(Inputs(vec![Input::Tokens(rest_of_tokens(first, array)?)]))
-            }
+            Some(Element::Token(first)) => Ok(Inputs(vec![Input::Tokens(rest_of_tokens(
+                vec![first],
+                array,
+            )?)])),
             Some(Element::Input(first)) => rest_of_inputs(first, array),
         }
     }
@@ -74,9 +76,12 @@ impl<'de> Visitor<'de> for ElementVisitor {
     }
 
     fn visit_u64<E: Error>(self, token: u64) -> Result<Element, E> {
-        u32::try_from(token)
-            .map(Element::Token)
-            .map_err(|_| E::custom(format!("the token id {token} is above {}", u32::MAX)))
+        u32::try_from(token).map(Element::Token).map_err(|_| {
+            E::custom(format!(
+                "a token id is above {}, the highest allowed",
+                u32::MAX
+            ))
+        })
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Element, E> {
@@ -87,20 +92,24 @@ impl<'de> Visitor<'de> for ElementVisitor {
         Ok(Element::Input(Input::Text(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Element, A::Error> {
-        let mut tokens = Vec::new();
-        while let Some(token) = array.next_element()? {
-            tokens.push(token);
-        }
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<Element, A::Error> {
+        let tokens = rest_of_tokens(Vec::new(), array)?;
         Ok(Element::Input(Input::Tokens(tokens)))
     }
 }
 
-fn rest_of_tokens<'de, A: SeqAccess<'de>>(first: u32, mut array: A) -> Result<Vec<u32>, A::Error> {
-    let mut tokens = vec![first];
-    while let Some(token) = array.next_element()? {
-        tokens.push(token);
+/// One too many tells that there are, as it does of inputs: a token takes more room here than in a body.
+fn rest_of_tokens<'de, A: SeqAccess<'de>>(
+    mut tokens: Vec<u32>,
+    mut array: A,
+) -> Result<Vec<u32>, A::Error> {
+    while tokens.len() <= MAX_INPUT_TOKENS {
+        match array.next_element()? {
+            Some(token) => tokens.push(token),
+            None => return Ok(tokens),
+        }
     }
+    skip(array)?;
     Ok(tokens)
 }
 
@@ -120,7 +129,8 @@ fn rest_of_inputs<'de, A: SeqAccess<'de>>(first: Input, mut array: A) -> Result<
         }
         // One too many tells that there are; the rest of an endless array is never kept.
         if inputs.len() > MAX_INPUTS {
-            while array.next_element::<IgnoredAny>()?.is_some() {}
+            skip(array)?;
+            break;
         }
     }
     Ok(Inputs(inputs))
@@ -157,10 +167,9 @@ pub(super) fn check_each(
                 "has {} bytes; at most {MAX_INPUT_BYTES} are allowed",
                 text.len()
             ),
-            Input::Tokens(tokens) if tokens.len() > MAX_INPUT_TOKENS => format!(
-                "has {} tokens; at most {MAX_INPUT_TOKENS} are allowed",
-                tokens.len()
-            ),
+            Input::Tokens(tokens) if tokens.len() > MAX_INPUT_TOKENS => {
+                format!("has more than {MAX_INPUT_TOKENS} tokens, the most allowed")
+            }
             _ => continue,
         };
         let param = param(index);

@@ -15,8 +15,10 @@ pub mod infer;
 pub mod openai;
 pub mod tei;
 
+pub(crate) mod at_most;
 pub(crate) mod body;
 pub(crate) mod input;
+mod predicted;
 mod query;
 mod ranked;
 pub(crate) mod vector;
@@ -24,6 +26,7 @@ pub(crate) mod vector;
 use std::time::Duration;
 
 use brink_protocol::{Fault, Input, ModelInfo};
+use bytes::Bytes;
 
 use crate::default_model::Purpose;
 use crate::error::ApiError;
@@ -33,29 +36,30 @@ use crate::reply::Reply;
 use crate::route::{Items, Verb};
 
 impl Items {
-    /// Reads a request of this route. `limit` is the most bytes of a body that was compressed.
+    /// Reads a request of this route. `limit` is the most bytes that a body may have once it is read: one that was
+    /// compressed, and tensors that were written in JSON.
     ///
     /// # Errors
     /// The first mistake in it.
     pub(crate) fn read(
         &self,
         head: &Head<'_>,
-        body: &[u8],
+        body: Bytes,
         limit: u64,
     ) -> Result<Request, ApiError> {
         match self {
             Self::Embeddings(Verb::Get) => openai::from_query(head.query.unwrap_or_default()),
             Self::Embeddings(Verb::Query) => {
                 check_content_type(head)?;
-                openai::parse(body)
+                openai::parse(&body)
             }
             // Clients of OpenAI's API are not all careful with the field.
-            Self::Embeddings(Verb::Post) => openai::parse(body),
+            Self::Embeddings(Verb::Post) => openai::parse(&body),
             Self::Classify => classify::read(head, body),
             Self::Infer(target) => infer::read(head, body, target, limit),
-            Self::Embed => tei::embed(body),
-            Self::Similarity => tei::similarity(body),
-            Self::Predict => tei::predict(body),
+            Self::Embed => tei::embed(&body),
+            Self::Similarity => tei::similarity(&body),
+            Self::Predict => tei::predict(&body),
         }
     }
 }
@@ -105,6 +109,14 @@ impl Form {
             Self::Classify(form) => form.bind(inputs, truncate, model),
             Self::Infer(form) => form.bind(inputs, model),
             Self::Tei(form) => form.check(inputs, truncate, model),
+        }
+    }
+
+    /// Gives up what it keeps of the inputs, once they are not bound to a model again.
+    pub(crate) fn forget_inputs(&mut self) {
+        match self {
+            Self::Infer(form) => form.forget_inputs(),
+            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) => {}
         }
     }
 

@@ -5,15 +5,17 @@
 //!
 //! Not here: `/tokenize`, see [`tokenize`](crate::tokenize), and `/info`, see [`tei_info`](crate::tei_info).
 
+use brink_protocol::limits::MAX_INPUTS;
 use brink_protocol::{Input, ModelInfo, ModelKind, Reads};
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::at_most::AtMost;
 use super::classify::{MAX_RESERVED, labels, write_ranked};
 use super::input::{Inputs, check_count, check_each, check_inputs, check_tokens};
 use super::openai::{EncodingFormat, check_dimensions, dimensions};
+use super::predicted::Predicted;
 use super::{Form, body, ranked, vector};
 use crate::default_model::Purpose;
 use crate::error::ApiError;
@@ -65,7 +67,7 @@ struct RawSimilarity {
 #[serde(deny_unknown_fields)]
 struct Compared {
     source_sentence: String,
-    sentences: Vec<String>,
+    sentences: AtMost<String, MAX_INPUTS>,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,7 +81,7 @@ struct Parameters {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPredict {
-    inputs: Option<Value>,
+    inputs: Option<Predicted>,
     model: Option<String>,
     truncate: Option<bool>,
     truncation_direction: Option<String>,
@@ -124,13 +126,13 @@ pub fn similarity(bytes: &[u8]) -> Result<Request, ApiError> {
         prompt_name,
     } = raw.parameters;
     check_parameters(truncation_direction.as_deref(), prompt_name.as_deref())?;
-    if raw.inputs.sentences.is_empty() {
+    if raw.inputs.sentences.count == 0 {
         let message = "inputs.sentences is an empty array; at least one is needed";
         return Err(ApiError::invalid("inputs.sentences", message));
     }
     let texts = [raw.inputs.source_sentence]
         .into_iter()
-        .chain(raw.inputs.sentences);
+        .chain(raw.inputs.sentences.kept);
     let inputs: Vec<_> = texts.map(Input::Text).collect();
     check_count(MEMBER, &inputs)?;
     check_each(&inputs, |index| Tei::Similarity.param(index))?;
@@ -143,7 +145,7 @@ pub fn similarity(bytes: &[u8]) -> Result<Request, ApiError> {
 /// The first mistake in it.
 pub fn predict(bytes: &[u8]) -> Result<Request, ApiError> {
     let raw: RawPredict = body::read(bytes)?;
-    let (texts, is_list) = predicted(raw.inputs.ok_or_else(missing)?)?;
+    let Predicted { texts, is_list } = raw.inputs.ok_or_else(missing)?;
     let inputs: Vec<_> = texts.into_iter().map(Input::Text).collect();
     check_inputs(MEMBER, &inputs)?;
     if raw.raw_scores == Some(true) {
@@ -192,35 +194,6 @@ pub(crate) fn check_parameters(
         return Err(ApiError::invalid("prompt_name", message));
     }
     Ok(())
-}
-
-/// A text, or a list of lists of one text each. A list of texts is one input here: a pair.
-fn predicted(inputs: Value) -> Result<(Vec<String>, bool), ApiError> {
-    const EXPECTED: &str = "inputs is neither a string nor a list of lists of one string each";
-    let wrong = || ApiError::invalid(MEMBER, EXPECTED);
-    let one = |list: Vec<Value>| {
-        let mut list = list.into_iter();
-        match (list.next(), list.next()) {
-            (Some(Value::String(text)), None) => Ok(text),
-            (Some(Value::String(_)), Some(Value::String(_))) => {
-                let message = "inputs has a pair of texts; models here classify one text";
-                Err(ApiError::invalid(MEMBER, message))
-            }
-            _ => Err(wrong()),
-        }
-    };
-    match inputs {
-        Value::String(text) => Ok((vec![text], false)),
-        Value::Array(list) if matches!(list.first(), Some(Value::Array(_))) => {
-            let texts = list.into_iter().map(|input| match input {
-                Value::Array(list) => one(list),
-                _ => Err(wrong()),
-            });
-            Ok((texts.collect::<Result<_, _>>()?, true))
-        }
-        Value::Array(list) => Ok((vec![one(list)?], false)),
-        _ => Err(wrong()),
-    }
 }
 
 impl Tei {

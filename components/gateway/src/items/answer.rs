@@ -1,5 +1,6 @@
 //! From results to the answer, each at its own index, and to the entries that are stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::entry::Content;
@@ -9,10 +10,10 @@ use brink_protocol::{Fault, InferAnswer, InferredItem, Timings, message};
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::for_caches;
 use super::plan::{FAULT_MEDIA, Plan};
 use super::resolved::{Hit, Lack, Refresh, Resolved};
 use super::results::Results;
+use super::{MAX_ANSWER_BYTES, for_caches};
 use crate::error::ApiError;
 use crate::rate;
 use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, Reply, SERVER_TIMING};
@@ -59,11 +60,15 @@ impl Resolved {
     /// 502 when the host's answer does not fit the call, 400 when results have no form in which the client
     /// wants them; nothing is stored then.
     pub(crate) fn complete(
-        self,
+        mut self,
         upstream: Option<InferAnswer>,
         timing: Timing,
         now: UnixSeconds,
     ) -> Result<Answer, ApiError> {
+        // A call that is still under way keeps the inputs, and costs no more than that.
+        if let Some(plan) = Arc::get_mut(&mut self.plan) {
+            plan.forget_inputs();
+        }
         let outcomes = self.outcomes();
         let mut edge = CacheStatus::of_items(EDGE, &outcomes);
         if edge.forward.is_some() && self.plan.ruling.storing().is_none() {
@@ -190,6 +195,10 @@ impl Plan {
 
     /// `None` if it is larger than the policy allows.
     fn entry(&self, key: Key, meta: EntryMeta, body: Bytes) -> Option<Stored> {
+        // Before it is copied: an instance has little room beside a result of megabytes.
+        if !self.ruling.accepts_size(body.len()) {
+            return None;
+        }
         let bytes = self.ruling.seal(&key, Entry { meta, body }.encode())?;
         Some(Stored { key, bytes })
     }
@@ -212,7 +221,7 @@ impl Refresh {
     /// # Errors
     /// 502 when the host's answer does not fit the call; nothing is stored then.
     pub fn complete(self, answer: &InferAnswer, now: UnixSeconds) -> Result<Vec<Stored>, ApiError> {
-        self.plan.entries(&self.keys, &answer.items, now)
+        self.call.plan.entries(&self.keys, &answer.items, now)
     }
 }
 
@@ -240,6 +249,7 @@ impl Report {
             self.edge.key = Some(only.key);
         }
         let (counts, timings) = self.host.unzip();
+        check_size(plan, hits)?;
         let reply = if plan.ruling.is_safe() {
             for_caches::reply(plan, hits)?
         } else {
@@ -255,6 +265,15 @@ impl Report {
             Some(age) => reply.with("age", itoa::Buffer::new().format(age.as_secs()).to_owned()),
             None => reply,
         })
+    }
+}
+
+/// Refuses results that would take more room than an instance has for them.
+fn check_size(plan: &Plan, hits: &[Hit]) -> Result<(), ApiError> {
+    let sizes = plan.place_of.iter().map(|place| hits[*place].output.len());
+    match sizes.sum::<usize>() > MAX_ANSWER_BYTES {
+        true => Err(ApiError::answer_too_large(MAX_ANSWER_BYTES)),
+        false => Ok(()),
     }
 }
 

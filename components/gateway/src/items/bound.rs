@@ -5,6 +5,7 @@ use std::sync::Arc;
 use brink_cache::entry::Content;
 use brink_protocol::tensor::{SCORES_MEDIA, TENSORS_MEDIA, decode_tensors};
 use brink_protocol::{Catalog, ModelInfo, ModelKind};
+use bytes::Bytes;
 
 use crate::error::ApiError;
 use crate::forms::vector;
@@ -50,12 +51,15 @@ impl Bound {
         match self.model().kind {
             ModelKind::Embed { .. } => Content::EmbeddingF32,
             ModelKind::Classify { .. } => Content::Media(SCORES_MEDIA.to_owned()),
-            ModelKind::Generic { .. } => Content::Media(TENSORS_MEDIA.to_owned()),
+            // Requests for items of a model that writes are refused before.
+            ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+                Content::Media(TENSORS_MEDIA.to_owned())
+            }
         }
     }
 
     /// Whether a stored body of that kind is a result of this model.
-    pub(super) fn made(&self, content: &Content, output: &[u8]) -> bool {
+    pub(super) fn made(&self, content: &Content, output: &Bytes) -> bool {
         let is_kind = match (&self.model().kind, content) {
             (ModelKind::Embed { .. }, Content::EmbeddingF32) => true,
             (ModelKind::Classify { .. }, Content::Media(media)) => media == SCORES_MEDIA,
@@ -66,7 +70,7 @@ impl Bound {
     }
 
     /// Whether bytes are a result of this model.
-    pub(super) fn takes(&self, output: &[u8]) -> bool {
+    pub(super) fn takes(&self, output: &Bytes) -> bool {
         match &self.model().kind {
             ModelKind::Embed { dimensions, .. } => vector::is_valid(output, *dimensions as usize),
             ModelKind::Classify { labels, .. } => vector::is_valid(output, labels.len()),
@@ -79,6 +83,7 @@ impl Bound {
                             && tensor.check().is_ok()
                     })
             }),
+            ModelKind::Generate { .. } => false,
         }
     }
 }

@@ -17,6 +17,7 @@ mod prefixes;
 mod request;
 mod resolved;
 mod results;
+mod upstream_call;
 
 pub use answer::{Answer, Stored};
 pub use bound::Bound;
@@ -25,7 +26,12 @@ pub use prefixes::Prefixes;
 pub use request::Request;
 pub use resolved::Refresh;
 pub use results::Results;
+pub use upstream_call::UpstreamCall;
 
 pub(crate) use answer::Timing;
 pub(crate) use plan::Plan;
 pub(crate) use resolved::Resolved;
+
+/// Most bytes of results that a request may bring. An instance has them up to three times: as they came, in the
+/// answer and in entries to store; its memory is a few times as much (`guest.max_memory_mib`).
+pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::Purged;
@@ -98,6 +99,12 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Gives up what came with the request, once nothing is computed of it any more: its answer may need the room.
+    pub(super) fn forget_inputs(&mut self) {
+        self.request.inputs = Vec::new();
+        self.request.form.forget_inputs();
+    }
+
     pub(super) fn may_look_up(&self) -> bool {
         self.control.may_look_up() && self.ruling.storing().is_some()
     }
@@ -137,7 +144,10 @@ impl Plan {
             };
             items.push(self.judge(distinct, fetched, now)?);
         }
-        Ok(Resolved { plan: self, items })
+        Ok(Resolved {
+            plan: Arc::new(self),
+            items,
+        })
     }
 
     fn judge(

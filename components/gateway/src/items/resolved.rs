@@ -1,5 +1,6 @@
 //! What look-ups found: hits, what is missing, and the calls that follow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use brink_cache::{Key, Outcome, OutcomeCounts, RequestControl, UnixSeconds};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use super::answer::Stored;
 use super::plan::{Distinct, Plan};
 use super::request::Request;
+use super::upstream_call::UpstreamCall;
 use crate::error::ApiError;
 use crate::ruling::Ruling;
 
@@ -55,7 +57,8 @@ impl Lack {
 /// A plan whose hits are known.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
-    pub(super) plan: Plan,
+    /// Shared with the calls that are made of it.
+    pub(super) plan: Arc<Plan>,
     /// Per distinct item: the hit, or why there is none.
     pub(super) items: Vec<Result<Hit, Lack>>,
 }
@@ -80,15 +83,12 @@ impl Resolved {
             .map(|(place, _)| self.plan.distinct[place])
             .filter(|distinct| !self.is_only_named(distinct))
             .collect();
-        let call = self.call(&distinct, request_id, timeout);
+        let mut call = self.call(&distinct, request_id, timeout);
+        // Its client has an answer.
+        call.head.urgency = LEAST_URGENCY;
         Refresh {
-            // Its client has an answer.
-            call: InferRequest {
-                urgency: LEAST_URGENCY,
-                ..call
-            },
+            call,
             keys: distinct.iter().map(|distinct| distinct.key).collect(),
-            plan: self.plan.clone(),
         }
     }
 
@@ -111,22 +111,19 @@ impl Resolved {
     }
 
     /// The one upstream call for everything that is missing.
-    pub(crate) fn upstream_call(&self, request_id: &str, timeout: Duration) -> InferRequest {
+    pub(crate) fn upstream_call(&self, request_id: &str, timeout: Duration) -> UpstreamCall {
         let missing: Vec<_> = self.missing().map(|(_, distinct)| distinct).collect();
         self.call(&missing, request_id, timeout)
     }
 
-    fn call(&self, items: &[Distinct], request_id: &str, timeout: Duration) -> InferRequest {
+    fn call(&self, items: &[Distinct], request_id: &str, timeout: Duration) -> UpstreamCall {
         let plan = &self.plan;
         let timeout = plan
             .request
             .form
             .timeout()
             .map_or(timeout, |own| own.min(timeout));
-        let inputs = items
-            .iter()
-            .map(|distinct| plan.request.inputs[distinct.first].clone());
-        InferRequest {
+        let head = InferRequest {
             request_id: request_id.to_owned(),
             scope: plan.ruling.scope(),
             tenant: plan.ruling.tenant().to_owned(),
@@ -139,7 +136,12 @@ impl Resolved {
             store: plan.may_store(),
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u32::MAX),
             share: plan.ruling.share(),
-            inputs: inputs.collect(),
+            inputs: Vec::new(),
+        };
+        UpstreamCall {
+            head,
+            plan: plan.clone(),
+            inputs: items.iter().map(|distinct| distinct.first).collect(),
         }
     }
 
@@ -164,7 +166,8 @@ impl Resolved {
     /// What the client asked for and what the policy said, to plan it anew when the model changed
     /// under us.
     pub(crate) fn into_request(self) -> (Request, Ruling) {
-        (self.plan.request, self.plan.ruling)
+        let plan = Arc::unwrap_or_clone(self.plan);
+        (plan.request, plan.ruling)
     }
 
     /// Places and items without a hit, in the order of the upstream call.
@@ -219,10 +222,9 @@ impl Resolved {
 #[derive(Debug)]
 pub struct Refresh {
     /// The call to the host.
-    pub call: InferRequest,
+    pub call: UpstreamCall,
     /// The keys of its items, in order.
     pub(super) keys: Vec<Key>,
-    pub(super) plan: Plan,
 }
 
 impl Refresh {

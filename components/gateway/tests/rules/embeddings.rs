@@ -8,6 +8,7 @@ use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Known, Settled};
 use brink_gateway::items::{Fetched, Prefixes};
 use brink_protocol::{Catalog, InferAnswer, InferredItem, Timings};
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -211,9 +212,15 @@ fn only_complete_hits_are_answered_at_once() {
             };
             let head = Head::parse(head.as_bytes()).unwrap();
             let body = body.to_string();
-            hit::answer(&head, body.as_bytes(), known, world, &At(NOW))
-                .map(|reply| reply.map(|reply| reply.body))
-                .map_err(|error| error.status.as_u16())
+            hit::answer(
+                &head,
+                Bytes::copy_from_slice(body.as_bytes()),
+                known,
+                world,
+                &At(NOW),
+            )
+            .map(|reply| reply.map(|reply| reply.body))
+            .map_err(|error| error.status.as_u16())
         };
     let catalog = catalog();
     assert_eq!(answer(&mut world, "", &body, Some(&catalog)), Ok(None));

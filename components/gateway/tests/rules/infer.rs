@@ -149,7 +149,7 @@ fn classes_are_told_as_score_place_and_label() {
     let Settled::Missing(missing) = pending.settle(&mut world, &At(NOW)).unwrap() else {
         panic!("nothing is stored");
     };
-    let call = missing.upstream_call("id", Duration::from_secs(30));
+    let call = missing.upstream_call("id", Duration::from_secs(30)).whole();
     assert_eq!((call.urgency, call.timeout_ms), (1, 5000));
     let answer = world.compute(*missing, NOW).unwrap();
     let (told, tail) = split(&answer.reply);
@@ -327,7 +327,7 @@ fn a_request_is_planned_anew_for_the_model_that_is_there_now() {
     let Ok(Settled::Missing(missing)) = pending.settle(&mut world, &At(NOW)) else {
         panic!("nothing is stored");
     };
-    let call = missing.upstream_call("id", Duration::ZERO);
+    let call = missing.upstream_call("id", Duration::ZERO).whole();
     assert_eq!((call.digest.0[1], call.inputs.len()), (1, 1));
     changed.models.retain(|model| model.name != "generic");
     let gone = missing

@@ -32,7 +32,9 @@ fn missing(world: &mut World, body: &Value, control: &str, now: UnixSeconds) -> 
 #[test]
 fn what_is_not_to_be_stored_is_neither_looked_up_nor_stored() {
     let mut world = World::under("store = false\nreason = \"changes by the hour\"");
-    let call = missing(&mut world, &body("1"), "", NOW).upstream_call("id", Duration::ZERO);
+    let call = missing(&mut world, &body("1"), "", NOW)
+        .upstream_call("id", Duration::ZERO)
+        .whole();
     assert!(!call.look_up && !call.store);
     for _ in 0..2 {
         let answer = world.ask(&body("1"), "", NOW).unwrap();
@@ -120,7 +122,7 @@ fn urgency_is_the_clients_own_and_nobody_waits_for_a_refresh() {
             panic!("nothing is stored");
         };
         assert_eq!(
-            missing.upstream_call("id", Duration::ZERO).urgency,
+            missing.upstream_call("id", Duration::ZERO).whole().urgency,
             expected
         );
     }
@@ -128,7 +130,7 @@ fn urgency_is_the_clients_own_and_nobody_waits_for_a_refresh() {
     let Settled::Stale(_, stale) = settled(&mut world, urgent, after(15)) else {
         panic!("it is stale");
     };
-    assert_eq!(stale.refresh("id", Duration::ZERO).call.urgency, 7);
+    assert_eq!(stale.refresh("id", Duration::ZERO).call.head.urgency, 7);
 }
 
 #[test]
@@ -205,7 +207,9 @@ fn public_rules_share_and_labels_and_sizes_are_obeyed() {
     let mut world = World::under(
         "fresh = \"1m\"\nscope = \"public\"\nsurrogate_keys = [\"model:{model}\", \"t:{tenant}\"]",
     );
-    let call = missing(&mut world, &body("1"), "", NOW).upstream_call("id", Duration::ZERO);
+    let call = missing(&mut world, &body("1"), "", NOW)
+        .upstream_call("id", Duration::ZERO)
+        .whole();
     assert_eq!(call.scope, Scope::Public);
     let answer = world.ask(&body("1"), "", NOW).unwrap();
     let entry = Entry::decode(answer.store[0].bytes.clone().into()).unwrap();

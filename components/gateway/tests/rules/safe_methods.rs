@@ -8,6 +8,7 @@ use brink_gateway::head::Head;
 use brink_gateway::hit::{self, Begun, Known, Settled};
 use brink_gateway::items::Prefixes;
 use brink_gateway::reply::{Exchange, Reply};
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::world::{At, NOW, World, catalog, host};
@@ -23,14 +24,19 @@ fn ask(world: &mut World, head: &str, body: &str, now: UnixSeconds) -> Result<Re
         in_force: &world.policy.clone(),
         max_body_bytes: 1_000_000,
     };
-    let pending = match hit::begin(&head, body.as_bytes(), known, &At(now))? {
+    let pending = match hit::begin(
+        &head,
+        Bytes::copy_from_slice(body.as_bytes()),
+        known,
+        &At(now),
+    )? {
         Begun::Pending(pending) => pending,
         other => panic!("{other:?}"),
     };
     let reply = match pending.settle(world, &At(now))? {
         Settled::Answered(reply) | Settled::Stale(reply, _) => reply,
         Settled::Missing(missing) => {
-            let call = missing.upstream_call("id", Duration::ZERO);
+            let call = missing.upstream_call("id", Duration::ZERO).whole();
             let answer = missing.complete(host(&call), &At(now))?;
             world.keep(&answer.store);
             answer.reply

@@ -105,9 +105,10 @@ fn the_model_is_the_first_that_serves_or_the_chosen_one_or_the_named_one() {
             body.to_string().as_bytes(),
         );
         match pending?.settle(&mut World::default(), &At(NOW)) {
-            Ok(Settled::Missing(missing)) => {
-                Ok(missing.upstream_call("id", std::time::Duration::ZERO).model)
-            }
+            Ok(Settled::Missing(missing)) => Ok(missing
+                .upstream_call("id", std::time::Duration::ZERO)
+                .whole()
+                .model),
             other => panic!("{other:?}"),
         }
     };
@@ -191,9 +192,10 @@ fn mistakes_in_other_bodies_name_the_member() {
         refused("/predict", &json!({"inputs": inputs}), "inputs", part);
     };
     predicted(json!(["a", "b"]), "pair");
-    predicted(json!([["a", "b"]]), "pair");
-    predicted(json!(1), "neither");
-    predicted(json!([["a"], "b"]), "neither");
+    let list = json!({"inputs": [["a", "b"]]});
+    refused("/predict", &list, "inputs[0]", "pair");
+    predicted(json!(1), "expected a string or a list of lists");
+    predicted(json!([["a"], "b"]), "beside");
     let raw = json!({"inputs": "a", "raw_scores": true});
     refused("/predict", &raw, "raw_scores", "probabilities");
     refused("/tokenize", &json!({"inputs": [1]}), "inputs", "token ids");

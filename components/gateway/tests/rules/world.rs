@@ -75,6 +75,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
             model("generic", "1", 8, &generic(true)),
             model("whole", "1", 9, &generic(false)),
         ],
+        ..Catalog::default()
     })
 }
 
@@ -135,7 +136,7 @@ pub(crate) fn begun_among(
         in_force: policy,
         max_body_bytes: 1_000_000,
     };
-    hit::begin(&head, body, known, &At(NOW))
+    hit::begin(&head, Bytes::copy_from_slice(body), known, &At(NOW))
 }
 
 pub(crate) fn policy(rule: &str) -> Arc<InForce> {
@@ -285,8 +286,9 @@ impl World {
             }),
             Settled::Stale(reply, stale) => {
                 let refresh = stale.refresh("id", Duration::from_secs(1));
-                self.computed.extend(refresh.call.inputs.clone());
-                let answer = host(&refresh.call);
+                let call = refresh.call.whole();
+                let answer = host(&call);
+                self.computed.extend(call.inputs);
                 let store = refresh.complete(&answer, now)?;
                 self.keep(&store);
                 Ok(Answer { reply, store })
@@ -300,9 +302,9 @@ impl World {
         missing: Missing,
         now: UnixSeconds,
     ) -> Result<Answer, ApiError> {
-        let call = missing.upstream_call("id", Duration::from_secs(1));
-        self.computed.extend(call.inputs.clone());
+        let call = missing.upstream_call("id", Duration::from_secs(1)).whole();
         let answer = missing.complete(host(&call), &At(now))?;
+        self.computed.extend(call.inputs);
         self.keep(&answer.store);
         Ok(answer)
     }

@@ -20,17 +20,13 @@ mod table;
 use shown::Shown;
 use table::Table;
 
-/// One model in a folder, which need not compute anything.
+/// A folder of one model, which need not compute anything.
 #[derive(Debug)]
 struct OneModel(PathBuf);
 
 impl Loader for OneModel {
-    fn folders(&self) -> std::io::Result<Vec<PathBuf>> {
-        Ok(vec![self.0.clone()])
-    }
-
-    fn read(&self, folder: &Path) -> Result<ModelFiles, OpenError> {
-        Ok(ModelFiles::read(folder)?)
+    fn models(&self) -> &Path {
+        &self.0
     }
 
     fn open(&self, files: &ModelFiles) -> Result<Model, OpenError> {
@@ -45,6 +41,7 @@ async fn everything() -> Shown {
     registry.register_collector(Box::new(OneComponent));
     metrics.http.record_any();
     metrics.batch.for_model("words", Device::Cpu).refuse_any();
+    metrics.generate.for_model("words").end_any();
     load_a_model(&metrics).await;
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes all");
@@ -61,8 +58,10 @@ async fn load_a_model(metrics: &Metrics) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let manifest = "name = \"words\"\nversion = \"1\"\ntask = \"generic\"\nmodel_file = \"m\"\n\
                     created = 1\nowned_by = \"us\"";
+    let model = folder.path().join("words");
+    std::fs::create_dir(&model).expect("a writable folder");
     for (name, text) in [("model.toml", manifest), ("m", "weights")] {
-        std::fs::write(folder.path().join(name), text).expect("a writable folder");
+        std::fs::write(model.join(name), text).expect("a writable folder");
     }
     let loader = Box::new(OneModel(folder.path().to_owned()));
     let config = RepositoryConfig::default();

@@ -129,6 +129,7 @@ fn bench(always_fails: bool, limits: BatchLimits, idle_shrink_after: Duration) -
         limits,
         idle_shrink_after,
         prefetch: false,
+        niceness: 0,
         metrics: BatchMetrics::register(&mut Registry::default()).for_model("m", Device::Cpu),
     };
     start_bench(always_fails, options)

@@ -18,10 +18,12 @@ use super::{imports, instance::DoorState};
 use crate::guest::{body::BoxError, compile::CompileCache};
 
 /// The interface.
-const FAST: &str = "brink:edge/fast@0.1.0";
-/// The core module's names of the function and of its clean-up.
-pub(super) const ANSWER: &str = "brink:edge/fast@0.1.0#answer";
-pub(super) const POST_ANSWER: &str = "cabi_post_brink:edge/fast@0.1.0#answer";
+const FAST: &str = "brink:edge/fast@0.2.0";
+/// The core module's names of the functions and of their clean-up.
+pub(super) const ANSWER: &str = "brink:edge/fast@0.2.0#answer";
+pub(super) const POST_ANSWER: &str = "cabi_post_brink:edge/fast@0.2.0#answer";
+pub(super) const RESUME: &str = "brink:edge/fast@0.2.0#resume";
+pub(super) const POST_RESUME: &str = "cabi_post_brink:edge/fast@0.2.0#resume";
 
 /// A door that can be instantiated.
 pub(in crate::guest) struct DoorCode {
@@ -81,31 +83,40 @@ fn has_door(engine: &Engine, component: &Component) -> Result<bool, DoorError> {
     let ComponentItem::ComponentInstance(interface) = export.ty else {
         return Err(DoorError::Signature);
     };
-    let Some(function) = interface.get_export(engine, "answer") else {
-        return Err(DoorError::Signature);
+    let is_as_known = |name: &str, parameters: &[IsOf]| {
+        let export = interface.get_export(engine, name);
+        let Some(ComponentItem::ComponentFunc(function)) = export.map(|export| export.ty) else {
+            return false;
+        };
+        let results: Vec<Type> = function.results().collect();
+        let taken: Vec<Type> = function.params().map(|(_, ty)| ty).collect();
+        let are_known =
+            taken.len() == parameters.len() && taken.iter().zip(parameters).all(|(ty, is)| is(ty));
+        are_known && !function.async_() && matches!(&results[..], [ty] if is_optional_message(ty))
     };
-    let ComponentItem::ComponentFunc(function) = function.ty else {
-        return Err(DoorError::Signature);
-    };
-    let parameters = function.params().map(|(_, ty)| ty);
-    let results: Vec<Type> = function.results().collect();
-    let takes_bytes = parameters.map(|ty| is_bytes(&ty)).eq([true, true]);
-    if takes_bytes && !function.async_() && matches!(&results[..], [ty] if is_reply(ty)) {
+    let (bytes, message): (IsOf, IsOf) = (is_bytes, is_message);
+    if is_as_known("answer", &[bytes, bytes])
+        && is_as_known("resume", &[bytes, bytes, message, message])
+    {
         Ok(true)
     } else {
         Err(DoorError::Signature)
     }
 }
 
+/// Whether a type is the one that is known.
+type IsOf = fn(&Type) -> bool;
+
 fn is_bytes(ty: &Type) -> bool {
     matches!(ty, Type::List(list) if list.ty() == Type::U8)
 }
 
-fn is_reply(ty: &Type) -> bool {
-    let Type::Option(option) = ty else {
-        return false;
-    };
-    let Type::Record(record) = option.ty() else {
+fn is_optional_message(ty: &Type) -> bool {
+    matches!(ty, Type::Option(option) if is_message(&option.ty()))
+}
+
+fn is_message(ty: &Type) -> bool {
+    let Type::Record(record) = ty else {
         return false;
     };
     let fields = record.fields();

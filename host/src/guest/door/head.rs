@@ -72,20 +72,26 @@ pub(super) fn read_response(
 }
 
 /// What is before the first `at`, and what is behind it, if there is one.
-fn split(at: u8, bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(super) fn split(at: u8, bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(at, bytes) {
         Some(place) => (&bytes[..place], Some(&bytes[place + 1..])),
         None => (bytes, None),
     }
 }
 
-/// The value is a slice of `head`, not a copy.
-fn read_header(head: &Bytes, line: &[u8]) -> wasmtime::Result<(HeaderName, HeaderValue)> {
+/// A header's name and value.
+pub(super) fn read_line(line: &[u8]) -> wasmtime::Result<(&[u8], &[u8])> {
     let (name, value) = split(b':', line);
     let value = value
         .ok_or_else(|| format_err!("a header without a colon"))?
         .strip_prefix(b" ")
         .ok_or_else(|| format_err!("no space after the colon"))?;
+    Ok((name, value))
+}
+
+/// The value is a slice of `head`, not a copy.
+fn read_header(head: &Bytes, line: &[u8]) -> wasmtime::Result<(HeaderName, HeaderValue)> {
+    let (name, value) = read_line(line)?;
     Ok((
         header_name(name)?,
         HeaderValue::from_maybe_shared(head.slice_ref(value))?,
@@ -109,7 +115,7 @@ fn header_name(name: &[u8]) -> wasmtime::Result<HeaderName> {
 }
 
 /// Headers of the connection, which `wasi:http` forbids as well.
-fn is_forbidden(name: &HeaderName) -> bool {
+pub(super) fn is_forbidden(name: &HeaderName) -> bool {
     const FORBIDDEN: [HeaderName; 7] = [
         CONNECTION,
         HOST,

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, request::Parts};
+use http::request::Parts;
 use tokio::time::Instant;
 use wasmtime::{
     AsContextMut, Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, format_err,
 };
 
 use super::{
-    code::{ANSWER, DoorCode, POST_ANSWER},
+    code::{ANSWER, DoorCode, POST_ANSWER, POST_RESUME, RESUME},
     head,
 };
-use crate::guest::{keyvalue::Bucket, response::GuestBody, state::ComponentContext};
+use crate::guest::{keyvalue::Bucket, state::ComponentContext};
 use crate::telemetry::KeyValueCalls;
 
 /// Ticks that making an instance may take: it runs little code, on a machine that may be busy.
@@ -73,12 +73,27 @@ impl Abi {
     }
 }
 
+/// A head and a body, as they go in and out.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) head: Bytes,
+    pub(super) body: Bytes,
+}
+
+/// Pointers and lengths of a request's head and body.
+type Request = (u32, u32, u32, u32);
+/// The same, and those of a call's head and body and of its result's.
+#[rustfmt::skip]
+type Resumed = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
+
 /// An instance that answers one request after the other.
 pub(super) struct Instance {
     store: Store<DoorState>,
     abi: Arc<Abi>,
-    answer: TypedFunc<(u32, u32, u32, u32), u32>,
+    answer: TypedFunc<Request, u32>,
     post_answer: TypedFunc<u32, ()>,
+    resume: TypedFunc<Resumed, u32>,
+    post_resume: TypedFunc<u32, ()>,
     /// Kept from call to call.
     head: Vec<u8>,
     uses: u32,
@@ -114,6 +129,8 @@ impl Instance {
         Ok(Self {
             answer: instance.get_typed_func(&mut store, ANSWER)?,
             post_answer: instance.get_typed_func(&mut store, POST_ANSWER)?,
+            resume: instance.get_typed_func(&mut store, RESUME)?,
+            post_resume: instance.get_typed_func(&mut store, POST_RESUME)?,
             store,
             abi,
             head: Vec::new(),
@@ -131,31 +148,66 @@ impl Instance {
         self.store.data_mut().calls = calls;
     }
 
-    /// The guest's answer, or `None` if it has none. After an error the instance must be dropped.
-    pub(super) fn call(
+    /// What the guest makes of a request, or `None` if it leaves it to the other door. After an error the
+    /// instance must be dropped.
+    pub(super) fn answer(
         &mut self,
         request: &Parts,
         body: &[u8],
         deadline_ticks: u64,
-    ) -> wasmtime::Result<Option<Response<GuestBody>>> {
+    ) -> wasmtime::Result<Option<Message>> {
+        let (head, body) = self.begin(request, body, deadline_ticks)?;
+        let arguments = (head.0, head.1, body.0, body.1);
+        let result = self.answer.call(&mut self.store, arguments)?;
+        let said = self.read(result)?;
+        self.post_answer.call(&mut self.store, result)?;
+        Ok(said)
+    }
+
+    /// What it makes of the request once its call has been made. After an error the instance must be dropped.
+    pub(super) fn resume(
+        &mut self,
+        request: &Parts,
+        body: &[u8],
+        (made, result): (&Message, &Message),
+        deadline_ticks: u64,
+    ) -> wasmtime::Result<Option<Message>> {
+        let (head, body) = self.begin(request, body, deadline_ticks)?;
+        let (made, result) = (self.put(made)?, self.put(result)?);
+        #[rustfmt::skip]
+        let arguments = (
+            head.0, head.1, body.0, body.1,
+            made.0, made.1, made.2, made.3, result.0, result.1, result.2, result.3,
+        );
+        let result = self.resume.call(&mut self.store, arguments)?;
+        let said = self.read(result)?;
+        self.post_resume.call(&mut self.store, result)?;
+        Ok(said)
+    }
+
+    fn begin(
+        &mut self,
+        request: &Parts,
+        body: &[u8],
+        deadline_ticks: u64,
+    ) -> wasmtime::Result<((u32, u32), (u32, u32))> {
         self.uses += 1;
         self.store.set_epoch_deadline(deadline_ticks);
         head::write_request(request, &mut self.head);
         let head = self.abi.put(&mut self.store, &self.head)?;
         let body = self.abi.put(&mut self.store, body)?;
-        let arguments = (head.0, head.1, body.0, body.1);
-        let result = self.answer.call(&mut self.store, arguments)?;
-        let reply = self.read(result)?;
-        self.post_answer.call(&mut self.store, result)?;
-        match reply {
-            Some((head, body)) => head::read_response(request, head, body).map(Some),
-            None => Ok(None),
-        }
+        Ok((head, body))
     }
 
-    /// Reads `option<reply>`: a discriminant, and two lists. Both are copied out at once: the guest
+    fn put(&mut self, message: &Message) -> wasmtime::Result<Request> {
+        let head = self.abi.put(&mut self.store, &message.head)?;
+        let body = self.abi.put(&mut self.store, &message.body)?;
+        Ok((head.0, head.1, body.0, body.1))
+    }
+
+    /// Reads `option<message>`: a discriminant, and two lists. Both are copied out at once: the guest
     /// takes its memory back.
-    fn read(&self, result: u32) -> wasmtime::Result<Option<(Bytes, Bytes)>> {
+    fn read(&self, result: u32) -> wasmtime::Result<Option<Message>> {
         let store = &self.store;
         let option = self.abi.bytes(store, result, 20)?;
         if option[0] == 0 {
@@ -170,8 +222,8 @@ impl Instance {
         let mut both = BytesMut::with_capacity(head.len() + body.len());
         both.extend_from_slice(head);
         both.extend_from_slice(body);
-        let mut both = both.freeze();
-        let head = both.split_to(head.len());
-        Ok(Some((head, both)))
+        let mut body = both.freeze();
+        let head = body.split_to(head.len());
+        Ok(Some(Message { head, body }))
     }
 }

@@ -183,6 +183,25 @@ impl Outbound {
         self.trace = trace;
     }
 
+    /// Sends a request, if the component may; the head of the answer is awaited within the limits.
+    pub(super) fn send(
+        &self,
+        mut request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Result<impl Future<Output = Result<Response<WasiBody>, HttpError>> + use<>, HttpError>
+    {
+        self.check(request.uri())?;
+        let network = self.network.clone();
+        let traced = Traced::begin(self.trace.as_ref(), &mut request);
+        Ok(async move {
+            let (first_byte, limits) = network.limits(options);
+            let answered = timeout(first_byte, network.send(request, limits)).await;
+            let answered = answered.unwrap_or(Err(HttpError::HttpResponseTimeout));
+            traced.end(&answered);
+            answered
+        })
+    }
+
     fn check(&self, uri: &Uri) -> Result<(), HttpError> {
         if self.component.allowed_outbound_hosts.allows(uri) {
             return Ok(());
@@ -223,24 +242,18 @@ impl WasiHttpHooks for Outbound {
 
     fn send_request(
         &mut self,
-        mut request: Request<WasiBody>,
+        request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _received: Io,
     ) -> Sent {
-        if let Err(error) = self.check(request.uri()) {
-            return Box::new(std::future::ready(Err(error)));
+        match self.send(request, options) {
+            Err(error) => Box::new(std::future::ready(Err(error))),
+            Ok(answer) => Box::new(async move {
+                let response = answer.await?;
+                let sent: Io = Box::new(std::future::ready(Ok(())));
+                Ok((response, sent))
+            }),
         }
-        let network = self.network.clone();
-        let traced = Traced::begin(self.trace.as_ref(), &mut request);
-        Box::new(async move {
-            let (first_byte, limits) = network.limits(options);
-            let answered = timeout(first_byte, network.send(request, limits)).await;
-            let answered = answered.unwrap_or(Err(HttpError::HttpResponseTimeout));
-            traced.end(&answered);
-            let response = answered?;
-            let sent: Io = Box::new(std::future::ready(Ok(())));
-            Ok((response, sent))
-        })
     }
 
     fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {

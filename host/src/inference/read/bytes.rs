@@ -13,6 +13,10 @@ impl BytesReader {
         Self(input)
     }
 
+    pub(super) fn decoded_bytes(&self) -> usize {
+        (self.0.begin as usize + self.0.end as usize) * size_of::<u32>()
+    }
+
     pub(super) fn read(&self, file: &[u8]) -> Result<Payload, InputError> {
         let it = &self.0;
         if file.len() > it.max_bytes as usize {

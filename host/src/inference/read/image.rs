@@ -17,6 +17,8 @@ use crate::inference::model::{ImageInput, Resize};
 const DECODER_BYTES: u64 = 16 << 20;
 /// Most bytes of a pixel while it is decoded: four colours of 16 bits.
 const PIXEL_BYTES: u64 = 8;
+/// Bytes of a pixel that a session reads.
+const RGB_BYTES: usize = 3;
 
 /// Reads pictures.
 #[derive(Debug)]
@@ -55,6 +57,11 @@ impl ImageReader {
     /// A reader for a model with that input.
     pub fn new(input: ImageInput) -> Self {
         Self(input)
+    }
+
+    /// Bytes of the pixels that a session reads, of any picture.
+    pub(super) fn decoded_bytes(&self) -> usize {
+        self.0.width as usize * self.0.height as usize * RGB_BYTES
     }
 
     /// The pixels that a session reads. Milliseconds for a large picture: not for a thread that serves.

@@ -7,6 +7,7 @@ mod bytes;
 mod image;
 mod tensors;
 mod tokenize;
+mod vocabulary;
 
 use brink_protocol::limits::MAX_BLOB_BYTES;
 use brink_protocol::tensor::TensorInfo;
@@ -19,7 +20,8 @@ use super::model::{ClassifierInput, ModelFiles, ModelTask};
 
 pub use self::image::{ImageError, ImageReader};
 pub use self::tensors::TensorMismatch;
-pub use tokenize::{TokenLimits, Tokenizer, TokenizerError};
+pub use tokenize::{PromptPiece, TokenLimits, Tokenizer, TokenizerError};
+pub use vocabulary::Vocabulary;
 
 /// Reads the inputs of one model. Shared by threads; reading locks nothing.
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Reader {
                 ClassifierInput::Bytes(bytes) => Ok(Self::Bytes(BytesReader::new(bytes.clone()))),
             },
             ModelTask::Generic { .. } => Ok(Self::Tensors(TensorReader::new(inputs.to_vec()))),
+            ModelTask::Generate(it) => tokenizer(&it.tokenizer_file, &it.text),
         }
     }
 
@@ -130,6 +133,19 @@ impl Reader {
             // A picture is decoded; the bytes of a file are looked at where they begin and end.
             Input::Blob(blob) if matches!(self, Self::Image(_)) => blob.len().max(4096),
             Input::Tokens(_) | Input::LongText(_) | Input::Blob(_) | Input::Tensors(_) => 0,
+        }
+    }
+
+    /// Most bytes that a session's form of this input takes, told without reading it. Tensors take none: they stay where
+    /// they came.
+    pub fn decoded_bytes(&self, input: &Input) -> usize {
+        match (self, input) {
+            (Self::Text(tokenizer), Input::Text(text)) => tokenizer.most_bytes(text.len()),
+            (Self::Text(tokenizer), Input::Tokens(ids)) => tokenizer.most_bytes(ids.len()),
+            (Self::Image(reader), Input::Blob(_)) => reader.decoded_bytes(),
+            (Self::Bytes(reader), Input::Blob(_)) => reader.decoded_bytes(),
+            // Anything else is refused, or is tensors.
+            _ => 0,
         }
     }
 
@@ -185,6 +201,11 @@ pub fn model_kind(files: &ModelFiles, inputs: &[TensorInfo], outputs: &[TensorIn
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
             batched: *batched,
+        },
+        ModelTask::Generate(it) => ModelKind::Generate {
+            text: it.text,
+            max_new_tokens: it.max_new_tokens,
+            chat: it.template_file.is_some(),
         },
     }
 }

@@ -5,10 +5,12 @@
 //! truncation.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use brink_protocol::{TextLimits, Token};
 
 use super::InputError;
+use super::vocabulary::Vocabulary;
 
 /// A text that every vocabulary has tokens for. Shows which special tokens the model expects.
 const PROBE: &str = "a";
@@ -25,6 +27,18 @@ pub struct Tokenizer {
     prefix: Vec<u32>,
     /// Special tokens after a text, `[SEP]` for BERT.
     suffix: Vec<u32>,
+    /// The same tokenizer, to which special tokens are text like any other. Made when it is first needed:
+    /// few prompts spell one out.
+    literal: OnceLock<Box<tokenizers::Tokenizer>>,
+}
+
+/// A part of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptPiece {
+    /// Text in which special tokens are what they say.
+    Text(String),
+    /// Text that only looks like a special token.
+    Literal(String),
 }
 
 /// Why there is no tokenizer.
@@ -55,6 +69,11 @@ pub enum TokenizerError {
         /// Special tokens around every text.
         special: usize,
     },
+    /// Tokens whose text depends on their neighbours.
+    #[error(
+        "the tokenizer is not byte-level (decoder ByteLevel); a model that writes needs one that is"
+    )]
+    NotByteLevel,
 }
 
 impl Tokenizer {
@@ -87,7 +106,15 @@ impl Tokenizer {
             limits,
             prefix,
             suffix,
+            literal: OnceLock::new(),
         })
+    }
+
+    /// Most bytes of the ids of a text with so many bytes, or of so many ids. A token stands for a byte of text at
+    /// least, and what is above the model's limit is cut or refused.
+    pub(super) fn most_bytes(&self, length: usize) -> usize {
+        let tokens = length.saturating_add(self.prefix.len() + self.suffix.len());
+        tokens.min(self.limits.max_tokens as usize) * size_of::<u32>()
     }
 
     /// The ids of a text, special tokens included. Milliseconds for a long one: not for a thread that
@@ -96,6 +123,33 @@ impl Tokenizer {
         let encoding = self.inner.encode_fast(text, true);
         let encoding = encoding.map_err(|error| InputError::Tokenizer(error.to_string()))?;
         self.limit(encoding.get_ids().to_vec(), truncate)
+    }
+
+    /// The ids of a prompt, as they are: nothing is put around them, and nothing is cut off.
+    pub fn encode_prompt(&self, pieces: &[PromptPiece]) -> Result<Vec<u32>, InputError> {
+        let mut ids = Vec::new();
+        for piece in pieces {
+            let encoding = match piece {
+                PromptPiece::Text(text) => self.inner.encode_fast(text.as_str(), false),
+                PromptPiece::Literal(text) => self.literal().encode_fast(text.as_str(), false),
+            };
+            let encoding = encoding.map_err(|error| InputError::Tokenizer(error.to_string()))?;
+            ids.extend_from_slice(encoding.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// What its tokens stand for, of a model that writes.
+    pub fn vocabulary(&self) -> Result<Vocabulary, TokenizerError> {
+        Vocabulary::of(&self.inner)
+    }
+
+    fn literal(&self) -> &tokenizers::Tokenizer {
+        self.literal.get_or_init(|| {
+            let mut literal = self.inner.clone();
+            literal.set_encode_special_tokens(true);
+            Box::new(literal)
+        })
     }
 
     /// What a text is cut into, whatever its length.
@@ -121,14 +175,7 @@ impl Tokenizer {
 
     /// Puts the special tokens around an array that lacks them.
     pub fn encode_ids(&self, ids: &[u32], truncate: bool) -> Result<Vec<u32>, InputError> {
-        let vocabulary = self.limits.vocabulary;
-        if let Some(position) = ids.iter().position(|id| *id >= vocabulary) {
-            return Err(InputError::UnknownToken {
-                position,
-                id: ids[position],
-                vocabulary,
-            });
-        }
+        self.check_ids(ids)?;
         let complete = ids.len() >= self.prefix.len() + self.suffix.len()
             && ids.starts_with(&self.prefix)
             && ids.ends_with(&self.suffix);
@@ -137,6 +184,19 @@ impl Tokenizer {
             false => [&self.prefix, ids, &self.suffix].concat(),
         };
         self.limit(ids, truncate)
+    }
+
+    /// Whether the model has all of these tokens.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<(), InputError> {
+        let vocabulary = self.limits.vocabulary;
+        match ids.iter().position(|id| *id >= vocabulary) {
+            None => Ok(()),
+            Some(position) => Err(InputError::UnknownToken {
+                position,
+                id: ids[position],
+                vocabulary,
+            }),
+        }
     }
 
     /// Enforces the model's limit. A cut input keeps its final special tokens: the model was

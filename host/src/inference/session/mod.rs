@@ -8,6 +8,7 @@
 //! is loaded.
 
 mod binding;
+mod bound;
 mod graphs;
 mod inputs;
 mod outputs;
@@ -24,12 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brink_protocol::tensor::{Tensor, TensorInfo};
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue, SessionOutputs};
 
 use self::binding::Binding;
 use self::inputs::{Buffers, Feed};
 use self::outputs::Numbers;
+use self::tensors::OutputLimit;
 use self::wiring::Wiring;
 use super::backend::{Backend, BackendError, Output, Payload};
 use super::config::InferenceConfig;
@@ -38,6 +40,7 @@ use super::memory;
 use super::model::{ModelFiles, ModelTask};
 use super::runtime::Runtime;
 
+pub(super) use bound::{Side, bind};
 pub use placement::Placement;
 pub(super) use placement::Probe;
 pub use wiring::WiringError;
@@ -54,6 +57,8 @@ pub struct Session {
     blank: Payload,
     /// Of a model that reads text, the longest.
     max_tokens: Option<u32>,
+    /// Of a model of any tensors, how large a result may be.
+    limit: OutputLimit,
     /// Options of the run that gives memory back.
     shrinking: Arc<RunOptions<NoSelectedOutputs>>,
     /// Options of the first run.
@@ -181,20 +186,7 @@ impl Session {
         probe: Option<&Probe>,
     ) -> Result<Self, LoadError> {
         let captured = captured(files, config);
-        let mut builder = ort::session::Session::builder(runtime.environment())?
-            .with_optimization_level(GraphOptimizationLevel::Level3)
-            .map_err(ort::Error::from)?
-            .with_intra_threads(config.intra_threads)
-            .map_err(ort::Error::from)?
-            // A spinning thread takes the core from the threads that serve.
-            .with_intra_op_spinning(false)
-            .map_err(ort::Error::from)?
-            // A plan of the memory of each shape that was seen: with shapes as many as here it is no faster,
-            // and takes more at the peak, because each plan wants one block beside the pieces of the others.
-            .with_memory_pattern(false)
-            .map_err(ort::Error::from)?
-            .with_execution_providers(providers::providers(device, config, captured))
-            .map_err(ort::Error::from)?;
+        let mut builder = builder(runtime, config, device, captured)?;
         if let Some(probe) = probe {
             let profiled = builder.with_profiling(probe.prefix());
             builder = profiled.map_err(ort::Error::from)?;
@@ -220,6 +212,10 @@ impl Session {
             shape: FixedShape::of(files),
             blank,
             max_tokens: files.manifest.text().map(|text| text.max_tokens),
+            limit: OutputLimit {
+                model: files.manifest.name.as_str().into(),
+                most: config.max_output_bytes,
+            },
             shrinking: Arc::new(shrinking),
             first: Arc::new(first),
             _give_back: memory::GiveBack,
@@ -273,7 +269,10 @@ impl Session {
                     }
                 }
             }
-            Wiring::Tensors(interface) => run_tensors(&mut self.inner, interface, batch, options),
+            Wiring::Tensors(interface) => {
+                let given = (interface, &self.limit);
+                run_tensors(&mut self.inner, given, batch, options)
+            }
         }
     }
 }
@@ -315,9 +314,35 @@ impl Backend for Session {
     }
 }
 
+/// What every session is made with.
+pub(super) fn builder(
+    runtime: &Runtime,
+    config: &InferenceConfig,
+    device: Device,
+    captured: bool,
+) -> ort::Result<SessionBuilder> {
+    ort::session::Session::builder(runtime.environment())?
+        .with_optimization_level(GraphOptimizationLevel::Level3)
+        .map_err(ort::Error::<()>::from)?
+        .with_intra_threads(config.intra_threads)
+        .map_err(ort::Error::<()>::from)?
+        // A spinning thread takes the core from the threads that serve.
+        .with_intra_op_spinning(false)
+        .map_err(ort::Error::<()>::from)?
+        // A plan of the memory of each shape that was seen: with shapes as many as here it is no faster,
+        // and takes more at the peak, because each plan wants one block beside the pieces of the others.
+        .with_memory_pattern(false)
+        .map_err(ort::Error::<()>::from)?
+        .with_execution_providers(providers::providers(device, config, captured))
+        .map_err(ort::Error::from)
+}
+
 /// Whether runs of the model are captured: only where shapes are fixed.
 fn captured(files: &ModelFiles, config: &InferenceConfig) -> bool {
-    let numbers = !matches!(files.manifest.task, ModelTask::Generic { .. });
+    let numbers = !matches!(
+        files.manifest.task,
+        ModelTask::Generic { .. } | ModelTask::Generate(_)
+    );
     config.cuda_graphs && numbers && !files.manifest.batching.shape_buckets.is_empty()
 }
 
@@ -347,7 +372,7 @@ fn run_numbers(
 
 fn run_tensors(
     session: &mut ort::session::Session,
-    interface: &Interface,
+    (interface, limit): (&Interface, &OutputLimit),
     batch: &[&Payload],
     options: Option<&RunOptions<NoSelectedOutputs>>,
 ) -> Result<Vec<Output>, BackendError> {
@@ -360,6 +385,7 @@ fn run_tensors(
             let items: Vec<&[Tensor]> = items.collect::<Result<_, _>>()?;
             let inputs = tensors::inputs(&items, interface.batched)?;
             let given = run(session, &inputs, options)?;
+            limit.check(&given, &names, items.len())?;
             let outputs = tensors::outputs(&given, &names, items.len(), interface.batched)?;
             for (place, output) in places.iter().zip(outputs) {
                 results[*place] = output;
@@ -369,6 +395,6 @@ fn run_tensors(
     Ok(results)
 }
 
-fn runtime_error<R: Send + Sync + 'static>(error: ort::Error<R>) -> BackendError {
+pub(super) fn runtime_error<R: Send + Sync + 'static>(error: ort::Error<R>) -> BackendError {
     BackendError::Runtime(Arc::new(error))
 }

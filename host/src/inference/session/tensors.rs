@@ -3,6 +3,8 @@
 //! Items of equal shapes run together; a batch of unequal ones is run group by group, because there is
 //! no padding that every model would ignore.
 
+use std::sync::Arc;
+
 use brink_protocol::tensor::{Datatype, Tensor, encode_tensors};
 use bytes::{BufMut, Bytes, BytesMut};
 use half::{bf16, f16};
@@ -104,6 +106,56 @@ fn strings(shape: Vec<i64>, data: &[u8]) -> Result<DynValue, BackendError> {
     Ok(value.into_dyn())
 }
 
+/// How large the result of one item may be. Only a run shows how large it is, where the model has dimensions
+/// that are free.
+#[derive(Clone, Debug)]
+pub(super) struct OutputLimit {
+    /// The model, for the error.
+    pub(super) model: Arc<str>,
+    /// Most bytes of all outputs together.
+    pub(super) most: usize,
+}
+
+impl OutputLimit {
+    /// Looks at the outputs before they are copied. All items of a run have equal shapes, so one stands for
+    /// all; of strings only their number counts here, and their bytes where the answer is put together.
+    pub(super) fn check(
+        &self,
+        given: &SessionOutputs<'_>,
+        names: &[String],
+        items: usize,
+    ) -> Result<(), BackendError> {
+        let sizes = (0..names.len()).map(|index| {
+            let kind = given[index].dtype();
+            let cell = kind.tensor_type().and_then(datatype);
+            let cell = cell.and_then(Datatype::size).unwrap_or(size_of::<u32>());
+            let cells = kind.tensor_shape().map_or(0, |shape| shape.num_elements());
+            cells.saturating_mul(cell) / items.max(1)
+        });
+        self.check_sizes(names, sizes)
+    }
+
+    fn check_sizes(
+        &self,
+        names: &[String],
+        sizes: impl Iterator<Item = usize>,
+    ) -> Result<(), BackendError> {
+        let mut bytes = 0usize;
+        for (name, size) in names.iter().zip(sizes) {
+            bytes = bytes.saturating_add(size);
+            if bytes > self.most {
+                return Err(BackendError::OutputTooLarge {
+                    model: Arc::clone(&self.model),
+                    output: name.as_str().into(),
+                    bytes,
+                    most: self.most,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a run gave for each of its items.
 pub(super) fn outputs(
     given: &SessionOutputs<'_>,
@@ -199,6 +251,24 @@ mod tests {
             shape: shape.to_vec(),
             data: Bytes::new(),
         }])
+    }
+
+    #[test]
+    fn outputs_beyond_the_limit_are_named_with_model_and_limit() {
+        let limit = OutputLimit {
+            model: "m".into(),
+            most: 100,
+        };
+        let names = ["a", "b"].map(str::to_owned);
+        let check = |sizes: [usize; 2]| limit.check_sizes(&names, sizes.into_iter());
+        assert!(check([40, 60]).is_ok());
+        let error = check([40, 61]).expect_err("101 bytes");
+        assert_eq!(
+            error.to_string(),
+            "the output b of model m has 101 bytes for this input; at most 100 are allowed (inference.max_output_mib)"
+        );
+        assert!(!error.is_the_models_fault());
+        assert!(check([usize::MAX, 1]).is_err());
     }
 
     #[test]

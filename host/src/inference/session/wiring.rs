@@ -9,7 +9,7 @@ use super::outputs::{Numbers, NumbersShape};
 use super::pixels::PixelFeed;
 use super::tokens::TokenFeed;
 use crate::inference::backend::Payload;
-use crate::inference::model::{ClassifierInput, ModelFiles, ModelTask};
+use crate::inference::model::{ClassifierInput, ModelFiles, ModelTask, WarmUp};
 
 /// The model is not the one that its folder describes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,12 @@ pub enum WiringError {
     /// Elements that the task does not have.
     #[error("{0} of the model has elements of type {1:?}, which its task does not fill or read")]
     Elements(String, Option<TensorElementType>),
+    /// It has not the inputs and outputs of a decoder.
+    #[error("the model is no decoder that shares its keys and values from run to run: {0}")]
+    NoDecoder(String),
+    /// Its runs depend on those before, which a batch does not know: see `inference::generate`.
+    #[error("the model writes text, and does not run batches of items")]
+    Writes,
     /// No tensor: a sequence or a map.
     #[error("{0} of the model is no tensor")]
     NoTensor(String),
@@ -44,6 +50,26 @@ pub enum WiringError {
         name: String,
         /// Its shape.
         shape: Vec<i64>,
+    },
+    /// A shape to warm up with, of an input that is none.
+    #[error("model.toml has warm_up.shapes.{name}; the inputs of the model are {}", inputs.join(", "))]
+    WarmUpInput {
+        /// The name there.
+        name: String,
+        /// Those that the model has.
+        inputs: Vec<String>,
+    },
+    /// A shape to warm up with that the input does not take.
+    #[error(
+        "warm_up.shapes.{name} of model.toml is {given:?}; the model takes {wanted:?} (-1: any)"
+    )]
+    WarmUpShape {
+        /// The input.
+        name: String,
+        /// What `model.toml` says.
+        given: Vec<u64>,
+        /// What the ONNX file says.
+        wanted: Vec<i64>,
     },
 }
 
@@ -105,9 +131,10 @@ pub(super) fn wire(
                 outputs: infos(session.outputs(), *batched)?,
                 batched: *batched,
             };
-            let blank = interface.inputs.iter().map(blank).collect();
-            Ok((Wiring::Tensors(interface), Payload::Tensors(blank)))
+            let blanks = blanks(&interface, &files.manifest.warm_up)?;
+            Ok((Wiring::Tensors(interface), Payload::Tensors(blanks)))
         }
+        ModelTask::Generate(_) => Err(WiringError::Writes),
     }
 }
 
@@ -131,13 +158,46 @@ fn numbers(
     })
 }
 
-/// A tensor of zeros that fits; where any size will do, of one.
-fn blank(info: &TensorInfo) -> Tensor {
-    let shape: Vec<u64> = info
-        .shape
-        .iter()
-        .map(|size| u64::try_from(*size).unwrap_or(1))
-        .collect();
+/// An item of zeros that the model takes: of the shapes that its folder names, or of one where any size will
+/// do.
+fn blanks(interface: &Interface, warm_up: &WarmUp) -> Result<Vec<Tensor>, WiringError> {
+    let inputs = &interface.inputs;
+    let is_input = |name: &String| inputs.iter().any(|info| info.name == *name);
+    if let Some(name) = warm_up.shapes.keys().find(|name| !is_input(name)) {
+        return Err(WiringError::WarmUpInput {
+            name: name.clone(),
+            inputs: inputs.iter().map(|info| info.name.clone()).collect(),
+        });
+    }
+    let tensor = |info: &TensorInfo| match warm_up.shapes.get(&info.name) {
+        None => Ok(blank(
+            info,
+            info.shape
+                .iter()
+                .map(|size| u64::try_from(*size).unwrap_or(1)),
+        )),
+        Some(given) => {
+            let item = &given[usize::from(interface.batched).min(given.len())..];
+            if !info.takes(item) {
+                let batch = interface.batched.then_some(-1);
+                return Err(WiringError::WarmUpShape {
+                    name: info.name.clone(),
+                    given: given.clone(),
+                    wanted: batch
+                        .into_iter()
+                        .chain(info.shape.iter().copied())
+                        .collect(),
+                });
+            }
+            Ok(blank(info, item.iter().copied()))
+        }
+    };
+    inputs.iter().map(tensor).collect()
+}
+
+/// A tensor of zeros.
+fn blank(info: &TensorInfo, shape: impl Iterator<Item = u64>) -> Tensor {
+    let shape: Vec<u64> = shape.collect();
     let elements: u64 = shape.iter().product();
     // Strings are empty: a length of zero.
     let bytes = elements * info.datatype.size().unwrap_or(4) as u64;
@@ -200,4 +260,65 @@ pub(super) fn datatype(elements: TensorElementType) -> Option<Datatype> {
         TensorElementType::String => Datatype::Bytes,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pictures of any size, and a number.
+    fn interface(batched: bool) -> Interface {
+        let info = |name: &str, shape: &[i64]| TensorInfo {
+            name: name.to_owned(),
+            datatype: Datatype::Fp32,
+            shape: shape.to_vec(),
+        };
+        Interface {
+            inputs: vec![info("pixels", &[3, -1, -1]), info("scale", &[])],
+            outputs: Vec::new(),
+            batched,
+        }
+    }
+
+    fn warm_up(name: &str, shape: &[u64]) -> WarmUp {
+        WarmUp {
+            shapes: [(name.to_owned(), shape.to_vec())].into(),
+        }
+    }
+
+    #[test]
+    fn blank_item_has_the_shape_that_the_folder_names() {
+        let shapes = |batched, warm_up: &WarmUp| {
+            let blanks = blanks(&interface(batched), warm_up).expect("shapes that fit");
+            assert!(blanks.iter().all(|tensor| tensor.check().is_ok()));
+            blanks
+                .into_iter()
+                .map(|tensor| tensor.shape)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shapes(true, &WarmUp::default()), [vec![3, 1, 1], vec![]]);
+        let eight = warm_up("pixels", &[1, 3, 8, 8]);
+        assert_eq!(shapes(true, &eight), [vec![3, 8, 8], vec![]]);
+        let eight = warm_up("pixels", &[3, 8, 8]);
+        assert_eq!(shapes(false, &eight), [vec![3, 8, 8], vec![]]);
+    }
+
+    #[test]
+    fn shapes_that_the_model_does_not_take_are_told_with_those_it_does() {
+        let check = |warm_up: &WarmUp, part: &str| {
+            let error = blanks(&interface(true), warm_up)
+                .expect_err(part)
+                .to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        check(
+            &warm_up("pixel", &[1, 3, 8, 8]),
+            "the inputs of the model are pixels, scale",
+        );
+        check(
+            &warm_up("pixels", &[1, 4, 8, 8]),
+            "is [1, 4, 8, 8]; the model takes [-1, 3, -1, -1] (-1: any)",
+        );
+        check(&warm_up("pixels", &[1]), "is [1]; the model takes");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use axum::body::Body;
+use brink_protocol::refusal::ErrorForm;
 use futures_util::stream;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
@@ -172,7 +173,7 @@ impl Answer for Answers {
                 message: "no".to_owned(),
                 retry_after: Some(Duration::from_secs(2)),
             }
-            .into_response(),
+            .into_response(ErrorForm::OpenAi),
         }
     }
 }

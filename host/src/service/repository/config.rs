@@ -11,10 +11,14 @@ pub struct RepositoryConfig {
     /// (the default): never.
     pub idle_unload_after: Option<Duration>,
     /// Most memory of all models, in bytes. Beyond it the one that was used longest ago leaves; a
-    /// request for a model that finds no room gets 503. `None` (the default): no limit.
+    /// request for a model that finds no room gets 503. One that takes more by itself is not loaded.
+    /// `None` (the default): no limit.
     pub max_memory_bytes: Option<u64>,
     /// How long a model that could not be loaded on demand is not tried again. Default: 10 s.
     pub retry_load_after: Duration,
+    /// Longest time for reading, loading and warming a model; then the load is given up. Default: five
+    /// minutes, which large models take from a slow disk.
+    pub load_timeout: Duration,
 }
 
 /// Which of several versions are loaded at start.
@@ -33,6 +37,7 @@ impl Default for RepositoryConfig {
             idle_unload_after: None,
             max_memory_bytes: None,
             retry_load_after: Duration::from_secs(10),
+            load_timeout: Duration::from_secs(300),
         }
     }
 }

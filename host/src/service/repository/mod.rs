@@ -9,23 +9,25 @@
 //!
 //! The list of models is replaced as a whole; a call that holds a model keeps it until it ends, so
 //! nothing is taken from under it. A model that cannot be loaded changes nothing. Loads run one after
-//! another: memory is measured by them, and CUDA sessions opened at once fail.
+//! another: memory is measured by them, and CUDA sessions opened at once fail. While one runs, calls to other
+//! models go on, and models are listed and unloaded; a load that hangs is given up (see [`loading`]).
 
 mod change;
 mod config;
+mod described;
 mod folders;
 mod loader;
+mod loading;
 mod metrics;
 mod room;
 mod slot;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use brink_cache::ModelDigest;
 use brink_protocol::{Catalog, Fault, FaultCode};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +37,9 @@ pub use loader::{FolderLoader, Loader};
 pub use metrics::RepositoryMetrics;
 
 use super::error::InferError;
-use super::model::{Model, OpenError};
+use super::model::Model;
 use super::{ModelState, ModelStatus, call_fault};
-use crate::inference::give_memory_back;
+use loading::UnderWay;
 use slot::Slot;
 
 /// How often models are looked at that might have been idle for long enough.
@@ -56,8 +58,29 @@ struct Inner {
     loader: Option<Box<dyn Loader>>,
     config: RepositoryConfig,
     metrics: RepositoryMetrics,
-    /// Held while a model is loaded or the list is changed.
+    /// Held while a model is loaded, for as long as that takes. Taken before `changing`.
+    loading: tokio::sync::Mutex<()>,
+    /// Held while the list is changed, or what is in memory: microseconds.
     changing: Mutex<()>,
+    /// What threads of loads are at.
+    under_way: Arc<UnderWay>,
+}
+
+impl Inner {
+    /// Nothing is left half done under this lock.
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go what is counted of models that are not served. Under `loading`: what is being loaded is
+    /// counted before it is in the list.
+    fn forget_unserved(&self) {
+        let slots = self.slots.load();
+        let is_served = |name: &str| slots.iter().any(|slot| slot.info.name == name);
+        if let Some(loader) = &self.loader {
+            loader.forget_all_but(&is_served);
+        }
+    }
 }
 
 impl Repository {
@@ -69,14 +92,19 @@ impl Repository {
             loader: None,
             config: RepositoryConfig::default(),
             metrics: RepositoryMetrics::default(),
+            loading: tokio::sync::Mutex::default(),
             changing: Mutex::default(),
+            under_way: Arc::default(),
         }))
     }
 
-    /// Which models there are, in memory or not.
+    /// Which models there are, in memory or not, and which of them cannot run.
     pub fn catalog(&self) -> Catalog {
         let slots = self.0.slots.load();
+        let places = (0..).zip(slots.iter());
+        let broken = places.filter(|(_, slot)| state(slot) == ModelState::Broken);
         Catalog {
+            broken: broken.map(|(place, _)| place).collect(),
             models: slots.iter().map(|slot| slot.info.clone()).collect(),
         }
     }
@@ -87,11 +115,11 @@ impl Repository {
         slots.iter().map(|slot| status(slot)).collect()
     }
 
-    /// Whether every model that is in memory can run.
+    /// Whether a model can run, or be loaded when somebody asks: one that fails takes no host from those
+    /// that ask for another.
     pub fn is_ready(&self) -> bool {
         let slots = self.0.slots.load();
-        let loaded = slots.iter().filter_map(|slot| slot.peek());
-        loaded.into_iter().all(|model| model.pool.is_ready())
+        slots.iter().any(|slot| state(slot) != ModelState::Broken)
     }
 
     /// The model of that name whose digest the caller expects, loaded if it is cold.
@@ -144,13 +172,13 @@ impl Repository {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.unload_idle(after).await,
+                _ = ticks.tick() => self.unload_idle(after),
             }
         }
     }
 
-    async fn unload_idle(&self, after: Duration) {
-        let _changing = self.0.changing.lock().await;
+    fn unload_idle(&self, after: Duration) {
+        let _changing = self.0.change();
         for slot in self.0.slots.load().iter() {
             let idle = slot.used().is_some_and(|it| !it.is_held) && slot.idle_for() >= after;
             if idle && slot.files.is_some() {
@@ -172,7 +200,8 @@ impl Repository {
 
     /// Waits for what was accepted, in every model.
     pub(super) async fn drain(&self, deadline: Instant) {
-        let _changing = timeout_at(deadline, self.0.changing.lock()).await;
+        // So that none is loaded after the look at those that are there.
+        let _loading = timeout_at(deadline, self.0.loading.lock()).await;
         for slot in self.0.slots.load().iter() {
             if let Some(model) = slot.peek() {
                 model.pool.drain(deadline).await;
@@ -189,32 +218,19 @@ fn status(slot: &Slot) -> ModelStatus {
         digest: slot.info.digest,
         task: slot.info.task(),
         device: model.as_ref().map(|model| model.device),
-        state: match &model {
-            None if slot.failed(Instant::now()).is_some() => ModelState::Broken,
-            None => ModelState::Cold,
-            Some(model) if model.pool.is_ready() => ModelState::Ready,
-            Some(_) => ModelState::Broken,
-        },
+        state: state(slot),
         memory_bytes: model.is_some().then(|| slot.memory()),
         idle: slot.idle_for(),
     }
 }
 
-/// Opens a model on a thread that may wait. Also gives the bytes that the process grew by.
-async fn open(
-    loader: Arc<Inner>,
-    files: crate::inference::ModelFiles,
-) -> Result<(Model, u64), OpenError> {
-    let open = move || {
-        let loader = loader.loader.as_ref().ok_or(OpenError::NoLoader)?;
-        give_memory_back();
-        let before = loader.resident_bytes();
-        let model = loader.open(&files)?;
-        let grown = loader.resident_bytes().saturating_sub(before);
-        Ok((model, grown.max(files.model_bytes)))
-    };
-    let opened = tokio::task::spawn_blocking(open).await;
-    opened.unwrap_or(Err(OpenError::Panicked))
+fn state(slot: &Slot) -> ModelState {
+    match slot.peek() {
+        None if slot.failed(Instant::now()).is_some() => ModelState::Broken,
+        None => ModelState::Cold,
+        Some(model) if model.pool.is_ready() => ModelState::Ready,
+        Some(_) => ModelState::Broken,
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use brink_protocol::{Fault, FaultCode};
 use tokio::time::Instant;
 
-use super::slot::{Slot, Use};
-use super::{Repository, open};
+use super::Repository;
+use super::slot::{Failure, Slot, Use};
+use crate::inference::ModelFiles;
 use crate::service::call_fault;
 use crate::service::error::InferError;
 use crate::service::model::{Model, OpenError};
@@ -17,7 +18,7 @@ const SOON_MS: u32 = 1_000;
 impl Repository {
     /// Loads a cold model, unless somebody else just did.
     pub(super) async fn bring_back(&self, slot: &Arc<Slot>) -> Result<Arc<Model>, Fault> {
-        let _changing = self.0.changing.lock().await;
+        let _loading = self.0.loading.lock().await;
         if !slot.is_awaited() {
             // Whoever asked is gone; to load it would only push out what others use.
             return Err(InferError::Lost.into_fault(None));
@@ -25,60 +26,59 @@ impl Repository {
         if let Some(model) = slot.take() {
             return Ok(model);
         }
-        let is_served = self.0.slots.load().iter().any(|one| Arc::ptr_eq(one, slot));
-        if !is_served {
-            let message = format!("model {} was replaced or unloaded", slot.info.name);
-            return Err(call_fault(FaultCode::ModelChanged, message));
+        if !self.serves(slot) {
+            return Err(gone(slot));
         }
-        if let Some((reason, left)) = slot.failed(Instant::now()) {
-            let retry_after_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-            return Err(unavailable(slot, &reason, retry_after_ms));
+        if let Some(failure) = slot.failed(Instant::now()) {
+            return Err(failure.into_fault(slot));
         }
         match self.reload(slot).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                let retry_after = self.0.config.retry_load_after;
-                // The cause names files of this machine: it is for the log.
-                let reason = match error {
-                    OpenError::Changed => "its files have changed: the operator has to load it",
-                    _ => "it cannot be loaded",
-                };
-                let reason = reason.to_owned();
                 tracing::error!(
                     model = slot.info.name,
                     error = &error as &dyn std::error::Error,
                     "a model cannot be loaded"
                 );
                 self.0.metrics.failed(&slot.info);
-                slot.fail(reason.clone(), Instant::now() + retry_after);
-                let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
-                Err(unavailable(slot, &reason, retry_after_ms))
+                let failure = Failure::of(&error, Instant::now() + self.0.config.retry_load_after);
+                slot.fail(failure.clone());
+                Err(failure.into_fault(slot))
             }
         }
+    }
+
+    fn serves(&self, slot: &Arc<Slot>) -> bool {
+        self.0.slots.load().iter().any(|one| Arc::ptr_eq(one, slot))
     }
 
     /// The files may have changed meanwhile; then they are another model, which no edge knows.
     /// Nothing leaves memory for a model that cannot be loaded.
     async fn reload(&self, slot: &Arc<Slot>) -> Result<Result<Arc<Model>, Fault>, OpenError> {
+        let deadline = self.load_deadline();
         let known = slot.files.as_ref().ok_or(OpenError::NoLoader)?;
-        let (inner, folder) = (Arc::clone(&self.0), known.folder.clone());
-        let read = move || {
-            inner
-                .loader
-                .as_ref()
-                .ok_or(OpenError::NoLoader)?
-                .read(&folder)
-        };
-        let read = tokio::task::spawn_blocking(read).await;
-        let files = read.unwrap_or(Err(OpenError::Panicked))?;
+        let folder = known.folder.clone();
+        let read = self.wait_for(&known.folder, deadline, move |_| {
+            Ok(ModelFiles::read(&folder)?)
+        });
+        let files = read.await?;
         if files.digest != slot.info.digest {
             return Err(OpenError::Changed);
         }
-        if let Err(fault) = self.make_room(slot) {
-            return Ok(Err(fault));
+        self.check_fits(slot.expected_memory())?;
+        {
+            let _changing = self.0.change();
+            if let Err(fault) = self.make_room(slot) {
+                return Ok(Err(fault));
+            }
         }
         let started = Instant::now();
-        let (model, memory) = open(Arc::clone(&self.0), files).await?;
+        let opened = self.open_files(files, slot.memory(), deadline).await;
+        let (model, memory) = opened?;
+        let _changing = self.0.change();
+        if !self.serves(slot) {
+            return Ok(Err(gone(slot)));
+        }
         self.0.metrics.loaded(&slot.info, memory, started.elapsed());
         Ok(Ok(slot.put(model, memory)))
     }
@@ -156,6 +156,41 @@ fn who_leaves(used: &[Option<Use>], most: u64, wanted: u64) -> Option<Vec<usize>
         leaving.push(place);
     }
     Some(leaving)
+}
+
+impl Failure {
+    /// The cause of most names files of this machine: it is for the log.
+    fn of(error: &OpenError, retry_at: Instant) -> Self {
+        let is_final = matches!(error, OpenError::TooLarge { .. });
+        let reason = match error {
+            OpenError::Changed => "its files have changed: the operator has to load it".to_owned(),
+            OpenError::TooLarge { .. } | OpenError::ChangedMeanwhile | OpenError::TooSlow(_) => {
+                error.to_string()
+            }
+            _ => "it cannot be loaded".to_owned(),
+        };
+        Self {
+            reason,
+            is_final,
+            retry_at,
+        }
+    }
+
+    fn into_fault(self, slot: &Slot) -> Fault {
+        if self.is_final {
+            let message = format!("model {} is not loaded: {}", slot.info.name, self.reason);
+            return call_fault(FaultCode::ModelFailed, message);
+        }
+        let left = self.retry_at.saturating_duration_since(Instant::now());
+        let left = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        unavailable(slot, &self.reason, left.max(1))
+    }
+}
+
+/// Another one has its place, or none.
+fn gone(slot: &Slot) -> Fault {
+    let message = format!("model {} was replaced or unloaded", slot.info.name);
+    call_fault(FaultCode::ModelChanged, message)
 }
 
 fn unavailable(slot: &Slot, reason: &str, retry_after_ms: u32) -> Fault {

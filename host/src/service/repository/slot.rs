@@ -22,12 +22,20 @@ pub(super) struct Slot {
     since: Instant,
     /// Milliseconds after `since`.
     last_used: AtomicU64,
-    /// Bytes that loading it took.
+    /// Bytes that loading it took: the most that was measured, at least its weights.
     memory: AtomicU64,
     /// Calls that wait for it to be loaded.
     awaited: AtomicUsize,
-    /// Why it could not be loaded, and until when that holds.
-    failure: Mutex<Option<(String, Instant)>>,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// Why a model could not be loaded, and until when that is taken for granted.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// Whether it is of no use to come back: the operator has to change something.
+    pub(super) is_final: bool,
+    pub(super) retry_at: Instant,
 }
 
 /// A call that waits for a model.
@@ -96,16 +104,14 @@ impl Slot {
         self.model.swap(None)
     }
 
-    pub(super) fn fail(&self, reason: String, retry_at: Instant) {
-        *self.failure() = Some((reason, retry_at));
+    pub(super) fn fail(&self, failure: Failure) {
+        *self.failure() = Some(failure);
     }
 
-    /// Why it is not to be loaded now, and when it may be tried again.
-    pub(super) fn failed(&self, now: Instant) -> Option<(String, Duration)> {
+    /// Why it is not to be loaded now.
+    pub(super) fn failed(&self, now: Instant) -> Option<Failure> {
         let failure = self.failure();
-        let (reason, retry_at) = failure.as_ref()?;
-        let left = retry_at.checked_duration_since(now)?;
-        (!left.is_zero()).then(|| (reason.clone(), left))
+        failure.clone().filter(|failure| failure.retry_at > now)
     }
 
     /// How it is used; `None` if it is not in memory.
@@ -139,7 +145,7 @@ impl Slot {
     }
 
     /// Nothing is left half done under this lock.
-    fn failure(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

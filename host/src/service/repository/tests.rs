@@ -1,34 +1,52 @@
 //! A repository of folders whose models are fakes: what comes and goes is tested, not what they compute.
 
-use std::collections::HashMap;
-use std::io;
+mod loading;
+mod memory;
+mod ready;
+
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::mpsc;
 
 use brink_protocol::FaultCode;
+use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::inference::ModelFiles;
+use crate::batch::BatchMetrics;
+use crate::inference::{Device, ModelFiles};
+use crate::service::model::OpenError;
 use crate::testing;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Folders that tests change, and how often each was opened.
+/// Folders that tests change, and what becomes of them.
 #[derive(Clone, Debug)]
 struct Fakes(Arc<Folders>);
 
 #[derive(Debug)]
 struct Folders {
     folder: tempfile::TempDir,
-    opened: std::sync::Mutex<HashMap<PathBuf, usize>>,
+    /// How often each was opened.
+    opened: Mutex<HashMap<PathBuf, usize>>,
+    /// Folders whose next opening waits until the sender is dropped.
+    gates: Mutex<HashMap<PathBuf, mpsc::Receiver<()>>>,
+    /// What the process takes at each look; zero when there is nothing left.
+    resident: Mutex<VecDeque<u64>>,
+    registry: Registry,
+    metrics: BatchMetrics,
 }
 
 impl Fakes {
     fn new(models: &[(&str, &str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut registry = Registry::default();
         let fakes = Self(Arc::new(Folders {
             folder,
-            opened: std::sync::Mutex::default(),
+            opened: Mutex::default(),
+            gates: Mutex::default(),
+            resident: Mutex::default(),
+            metrics: BatchMetrics::register(&mut registry),
+            registry,
         }));
         for (folder, name, version) in models {
             fakes.write(folder, name, version, "weights");
@@ -36,9 +54,13 @@ impl Fakes {
         fakes
     }
 
-    /// Weights "bad" cannot be loaded.
+    fn path(&self, folder: &str) -> PathBuf {
+        self.0.folder.path().join(folder)
+    }
+
+    /// Weights "bad" cannot be loaded, and "fickle" ones change while they are.
     fn write(&self, folder: &str, name: &str, version: &str, weights: &str) {
-        let folder = self.0.folder.path().join(folder);
+        let folder = self.path(folder);
         std::fs::create_dir_all(&folder).expect("a writable folder");
         let manifest = format!(
             "name = {name:?}\nversion = {version:?}\ntask = \"generic\"\nmodel_file = \"m.onnx\"\ncreated = 1\nowned_by = \"us\""
@@ -48,9 +70,36 @@ impl Fakes {
     }
 
     fn opened(&self, folder: &str) -> usize {
-        let opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = self.0.folder.path().join(folder);
-        opened.get(&folder).copied().unwrap_or(0)
+        let opened = self.0.opened.lock().expect("no panic");
+        opened.get(&self.path(folder)).copied().unwrap_or(0)
+    }
+
+    /// Returns when a folder has been opened so often.
+    async fn until_opened(&self, folder: &str, times: usize) {
+        while self.opened(folder) < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets the next opening of a folder wait until what this gives is dropped.
+    fn hold(&self, folder: &str) -> mpsc::Sender<()> {
+        let (gate, receiver) = mpsc::channel();
+        let mut gates = self.0.gates.lock().expect("no panic");
+        gates.insert(self.path(folder), receiver);
+        gate
+    }
+
+    /// What the process will take before and after the next openings.
+    fn resident_will_be(&self, bytes: impl IntoIterator<Item = u64>) {
+        self.0.resident.lock().expect("no panic").extend(bytes);
+    }
+
+    /// What is counted of models.
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0.registry)
+            .expect("a string takes all");
+        text
     }
 
     async fn start(&self, config: RepositoryConfig) -> Result<Repository, ChangeError> {
@@ -59,26 +108,34 @@ impl Fakes {
 }
 
 impl Loader for Fakes {
-    fn folders(&self) -> io::Result<Vec<PathBuf>> {
-        folders::model_folders(self.0.folder.path())
-    }
-
-    fn read(&self, folder: &Path) -> Result<ModelFiles, OpenError> {
-        Ok(ModelFiles::read(folder)?)
+    fn models(&self) -> &Path {
+        self.0.folder.path()
     }
 
     fn open(&self, files: &ModelFiles) -> Result<Model, OpenError> {
-        let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.0.opened.lock().expect("no panic");
         *opened.entry(files.folder.clone()).or_default() += 1;
+        drop(opened);
+        let gate = self.0.gates.lock().expect("no panic").remove(&files.folder);
+        // It is an error when the sender is dropped, which is what is waited for.
+        let _ = gate.map(|gate| gate.recv());
+        self.0.metrics.for_model(&files.manifest.name, Device::Cpu);
         match std::fs::read_to_string(files.model()).as_deref() {
-            Ok("bad") => Err(OpenError::Panicked),
-            _ => Ok(testing::model_of(files)),
+            Ok("bad") => return Err(OpenError::Panicked),
+            Ok("fickle") => std::fs::write(files.model(), "settled").expect("a writable folder"),
+            _ => {}
         }
+        Ok(testing::model_of(files))
+    }
+
+    fn forget_all_but(&self, is_served: &dyn Fn(&str) -> bool) {
+        self.0.metrics.forget_all_but(is_served);
     }
 
     /// Other tests of this process take memory at the same time.
     fn resident_bytes(&self) -> u64 {
-        0
+        let mut resident = self.0.resident.lock().expect("no panic");
+        resident.pop_front().unwrap_or(0)
     }
 }
 
@@ -215,9 +272,24 @@ async fn bad_model_is_refused_and_the_old_one_stays() {
         message.contains("c in version 7; there is a (2), a (1)"),
         "{message}"
     );
-    // A folder that is no model is no obstacle to another one.
-    std::fs::write(fakes.0.folder.path().join("a/2/model.toml"), "no").expect("writable");
-    assert!(repository.load("a", None, false).await.is_ok());
+    // A folder that is no model is no obstacle to another one, and one to what it may hold.
+    fakes.write("b", "b", "1", "weights");
+    std::fs::write(fakes.path("a/2/model.toml"), "no").expect("writable");
+    assert!(repository.load("b", None, false).await.is_ok());
+    let error = repository.load("a", None, false).await.expect_err("which?");
+    let message = error.to_string();
+    let part = "a/2 may hold a later version of model a than 1; mend it, or load 1 by its version";
+    assert!(message.contains(part), "{message}");
+    assert!(repository.load("a", Some("1"), false).await.is_ok());
+}
+
+/// Of many gigabytes, a host that serves one looks at that one.
+#[tokio::test]
+async fn files_of_versions_that_are_not_loaded_are_not_looked_at() {
+    let fakes = Fakes::new(&[("a/1", "a", "1"), ("a/2", "a", "2")]);
+    std::fs::remove_file(fakes.path("a/1/m.onnx")).expect("a file");
+    let started = fakes.start(RepositoryConfig::default()).await;
+    assert_eq!(served(&started.expect("models")), pairs(&[("a", "2")]));
 }
 
 #[tokio::test]
@@ -227,11 +299,11 @@ async fn unloaded_model_is_unknown_until_it_is_loaded() {
         .start(RepositoryConfig::default())
         .await
         .expect("models");
-    assert_eq!(repository.unload("a", None).await.expect("served"), ["1"]);
+    assert_eq!(repository.unload("a", None).expect("served"), ["1"]);
     let fault = ask(&repository, "a").await.expect_err("it is gone");
     assert_eq!(fault.code, FaultCode::UnknownModel);
     assert!(fault.message.contains("there is b"), "{}", fault.message);
-    assert!(repository.unload("a", None).await.is_err());
+    assert!(repository.unload("a", None).is_err());
     repository.load("a", None, false).await.expect("a model");
     assert!(ask(&repository, "a").await.is_ok());
 }
@@ -246,7 +318,7 @@ async fn idle_model_leaves_memory_and_comes_back_once_for_all_who_ask() {
     let repository = fakes.start(config).await.expect("models");
     let held = ask(&repository, "b").await.expect("the model");
     tokio::time::advance(MINUTE).await;
-    repository.unload_idle(MINUTE).await;
+    repository.unload_idle(MINUTE);
     assert_eq!(states(&repository), [ModelState::Cold, ModelState::Ready]);
     assert!(
         repository.is_ready(),
@@ -269,7 +341,7 @@ async fn model_that_cannot_be_brought_back_is_told_with_a_time_and_tried_again()
         .start(RepositoryConfig::default())
         .await
         .expect("models");
-    repository.unload_idle(Duration::ZERO).await;
+    repository.unload_idle(Duration::ZERO);
     fakes.write("a", "a", "1", "others");
     for _ in 0..2 {
         let fault = ask(&repository, "a").await.expect_err("it changed on disk");
@@ -284,30 +356,4 @@ async fn model_that_cannot_be_brought_back_is_told_with_a_time_and_tried_again()
     fakes.write("a", "a", "1", "weights");
     tokio::time::advance(Duration::from_secs(10)).await;
     assert!(ask(&repository, "a").await.is_ok());
-}
-
-#[tokio::test]
-async fn memory_budget_makes_the_longest_idle_leave_and_refuses_what_never_fits() {
-    let fakes = Fakes::new(&[]);
-    let weights = "w".repeat(600_000);
-    for name in ["a", "b"] {
-        fakes.write(name, name, "1", &weights);
-    }
-    let config = RepositoryConfig {
-        max_memory_bytes: Some(1_000_000),
-        ..RepositoryConfig::default()
-    };
-    let repository = fakes.start(config).await.expect("models");
-    assert_eq!(states(&repository), [ModelState::Cold, ModelState::Ready]);
-    let a = ask(&repository, "a").await.expect("b leaves");
-    assert_eq!(states(&repository), [ModelState::Ready, ModelState::Cold]);
-    let fault = ask(&repository, "b").await.expect_err("a is in use");
-    assert_eq!(fault.code, FaultCode::Overloaded);
-    assert!(
-        fault.message.contains("max_memory_mib"),
-        "{}",
-        fault.message
-    );
-    drop(a);
-    assert!(ask(&repository, "b").await.is_ok());
 }

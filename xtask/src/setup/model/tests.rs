@@ -50,6 +50,10 @@ const SHIPPED: Model = Model {
         count: 2,
     }),
     unpacked_mib: 1,
+    short: None,
+    by_default: true,
+    variants: &[],
+    made: &[],
 };
 
 /// The same, but with a converter.
@@ -89,7 +93,12 @@ impl World {
 
     fn step(&self, model: &'static Model) -> ModelStep {
         let cache = CacheDir::at(&self.scratch.path().join("cache"));
-        ModelStep::from_folder(model, self.scratch.path().to_owned(), &cache).unwrap()
+        let models = cache.models();
+        let place = Place {
+            source: self.scratch.path().to_owned(),
+            models,
+        };
+        ModelStep::from_folder(model, None, place, &cache).unwrap()
     }
 
     fn install(&self, step: &ModelStep) -> Result<(), Error> {
@@ -141,7 +150,7 @@ fn converter_runs_only_for_a_model_that_has_one() {
 #[test]
 fn whatever_a_model_is_made_from_changes_its_pin() {
     let world = World::new("model-pin", "abc");
-    let pin_of = |model: &Model| pin(model, world.scratch.path()).unwrap();
+    let pin_of = |model: &Model| pin(model, None, world.scratch.path()).unwrap();
     let write = |file, content| fs::write(world.scratch.path().join(file), content).unwrap();
     let first = pin_of(&CONVERTED);
     assert_eq!(pin_of(&CONVERTED), first);
@@ -161,6 +170,7 @@ fn whatever_a_model_is_made_from_changes_its_pin() {
         ..CONVERTED
     };
     is_new(pin_of(&without_second_package));
+    is_new(pin(&CONVERTED, Some("other"), world.scratch.path()).unwrap());
     write("build.py", "2");
     is_new(pin_of(&CONVERTED));
     write("model.toml", "2");
@@ -170,7 +180,7 @@ fn whatever_a_model_is_made_from_changes_its_pin() {
 #[test]
 fn model_without_a_converter_does_not_depend_on_one() {
     let world = World::new("model-no-converter", "abc");
-    let pin_of = |model: &Model| pin(model, world.scratch.path()).unwrap();
+    let pin_of = |model: &Model| pin(model, None, world.scratch.path()).unwrap();
     let first = pin_of(&SHIPPED);
     fs::remove_file(world.scratch.path().join("build.py")).unwrap();
     assert_eq!(pin_of(&SHIPPED), first);

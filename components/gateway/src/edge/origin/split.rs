@@ -150,7 +150,7 @@ impl Split<'_> {
         let Answered {
             head, fields, body, ..
         } = answered;
-        let body = body::read(body, MAX_MESSAGE_BYTES as u64).await;
+        let body = body::read(body, None, MAX_MESSAGE_BYTES as u64).await;
         let body = body.map_err(|_| unreadable(exchange))?;
         let understood = understand(self.format, &body, missing.len());
         let mut told = Told::items(self.outcomes(&known));
@@ -292,7 +292,8 @@ impl Split<'_> {
                     return;
                 }
                 let made = Made::after(&answered);
-                let Ok(body) = body::read(answered.body, MAX_MESSAGE_BYTES as u64).await else {
+                let Ok(body) = body::read(answered.body, None, MAX_MESSAGE_BYTES as u64).await
+                else {
                     return;
                 };
                 let Some(understood) = understand(format, &body, keys.len()) else {

@@ -62,16 +62,16 @@ struct RawRequest {
 ///
 /// # Errors
 /// The first mistake in it.
-pub fn read(head: &Head<'_>, bytes: &[u8]) -> Result<Request, ApiError> {
+pub fn read(head: &Head<'_>, bytes: Bytes) -> Result<Request, ApiError> {
     let Some(media) = media_type(head) else {
-        return parse(bytes);
+        return parse(&bytes);
     };
     let is_among = |all: &[&str]| all.iter().any(|one| media.eq_ignore_ascii_case(one));
     if is_among(&RAW_MEDIA) {
         return raw(head.query.unwrap_or_default(), bytes);
     }
     match is_among(&JSON_MEDIA) {
-        true => parse(bytes),
+        true => parse(&bytes),
         false => Err(ApiError::wrong_content_type(
             media,
             &format!("application/json, {}", RAW_MEDIA.join(", ")),
@@ -103,7 +103,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ApiError> {
 }
 
 /// A body that is the input itself.
-fn raw(query: &str, bytes: &[u8]) -> Result<Request, ApiError> {
+fn raw(query: &str, bytes: Bytes) -> Result<Request, ApiError> {
     let (mut name, mut wanted) = (None, None);
     for pair in pairs(query) {
         let (parameter, value) = pair?;
@@ -114,7 +114,7 @@ fn raw(query: &str, bytes: &[u8]) -> Result<Request, ApiError> {
         }
     }
     Ok(Request {
-        inputs: vec![Input::Blob(Bytes::copy_from_slice(bytes))],
+        inputs: vec![Input::Blob(bytes)],
         model: model(name)?,
         version: None,
         truncate: false,
@@ -251,7 +251,7 @@ pub(super) const MAX_RESERVED: usize = 1 << 20;
 pub(super) fn labels(model: &ModelInfo) -> &[String] {
     match &model.kind {
         ModelKind::Classify { labels, .. } => labels,
-        ModelKind::Embed { .. } | ModelKind::Generic { .. } => &[],
+        ModelKind::Embed { .. } | ModelKind::Generic { .. } | ModelKind::Generate { .. } => &[],
     }
 }
 

@@ -38,7 +38,10 @@ fn files() -> ModelInfo {
 }
 
 fn bound(head: &str, body: &[u8], model: &ModelInfo) -> Result<Request, ApiError> {
-    let mut request = read(&Head::parse(head.as_bytes()).unwrap(), body)?;
+    let mut request = read(
+        &Head::parse(head.as_bytes()).unwrap(),
+        Bytes::copy_from_slice(body),
+    )?;
     request.bind(model)?;
     Ok(request)
 }

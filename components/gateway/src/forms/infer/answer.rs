@@ -1,51 +1,58 @@
 //! From results to the answer: rows are stacked again, and written as JSON or as bytes after it.
+//!
+//! Rows stay where they came until they are written, into a body for which room is made once: an instance has none for
+//! a second copy.
 
-use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use brink_protocol::tensor::{Datatype, Tensor, TensorInfo, decode_tensors};
 use brink_protocol::{ModelInfo, ModelKind};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 
 use super::binary::HEADER_LENGTH;
 use super::signature::Signature;
-use super::{Infer, Output, classes, write_json};
+use super::write_json::{self, Unwritten};
+use super::{Infer, Output, classes};
 use crate::error::{ApiError, shorten};
 use crate::forms::classify::labels;
-use crate::items::Results;
+use crate::items::{MAX_ANSWER_BYTES, Results};
 use crate::reply::Reply;
 
 impl Infer {
     /// The answer.
     ///
     /// # Errors
-    /// 400 for what has no form in JSON, and for rows that differ in shape; 413 for more bytes than a
-    /// message may have.
+    /// 400 for what has no form in JSON, and for rows that differ in shape; 413 for more JSON than an answer may
+    /// have.
     pub(in crate::forms) fn reply(&self, results: &Results<'_>) -> Result<Reply, ApiError> {
         let model = results.model();
         let signature = Signature::of(model);
         let outputs = self.outputs_of(&signature);
-        let tensors = tensors(results, &signature, &outputs)?;
-        let mut json = Vec::with_capacity(256);
-        self.write_start(model, &mut json);
-        let mut tail = BytesMut::new();
-        for (index, (output, tensor)) in outputs.iter().zip(tensors).enumerate() {
+        let stacks = stacks(results, &signature, &outputs)?;
+        let mut body = Vec::with_capacity(256);
+        let mut tail: Vec<Bytes> = Vec::new();
+        self.write_start(model, &mut body);
+        for (index, (output, stack)) in outputs.iter().zip(stacks).enumerate() {
             if index > 0 {
-                json.push(b',');
+                body.push(b',');
             }
-            let tensor = match output.classes {
-                Some(most) => classes::of(&tensor, most, labels(model)),
-                None => tensor,
+            let stack = match output.classes {
+                Some(most) => classes::of(&stack, most, labels(model)),
+                None => stack,
             };
-            write_tensor(output, &tensor, &mut json, &mut tail)?;
+            write_tensor(output, &stack, &mut body)?;
+            if output.is_binary {
+                tail.extend(stack.rows);
+            }
         }
-        json.extend_from_slice(b"]}");
+        body.extend_from_slice(b"]}");
         if !outputs.iter().any(|output| output.is_binary) {
-            return Ok(Reply::json(StatusCode::OK, json));
+            return Ok(Reply::json(StatusCode::OK, body));
         }
-        let length = itoa::Buffer::new().format(json.len()).to_owned();
-        json.extend_from_slice(&tail);
+        let length = itoa::Buffer::new().format(body.len()).to_owned();
+        body.reserve_exact(tail.iter().map(Bytes::len).sum());
+        tail.iter().for_each(|row| body.extend_from_slice(row));
         Ok(
-            Reply::bytes(StatusCode::OK, "application/octet-stream", json)
+            Reply::bytes(StatusCode::OK, "application/octet-stream", body)
                 .with(HEADER_LENGTH, length),
         )
     }
@@ -116,45 +123,30 @@ fn find<'s>(signature: &'s Signature<'_>, name: &str) -> Option<&'s TensorInfo> 
 }
 
 /// The tensors that are asked for, of all rows.
-fn tensors(
+fn stacks(
     results: &Results<'_>,
     signature: &Signature<'_>,
     outputs: &[Output],
-) -> Result<Vec<Tensor>, ApiError> {
-    let size: usize = results.each().map(|hit| hit.output.len()).sum();
-    if size > MAX_MESSAGE_BYTES {
-        let message = format!(
-            "the outputs have {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed: ask for fewer rows at once"
-        );
-        return Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "answer_too_large",
-            message,
-        ));
-    }
+) -> Result<Vec<Stack>, ApiError> {
     match &results.model().kind {
-        ModelKind::Generic { .. } => generic(results, signature, outputs),
+        ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
+            generic(results, signature, outputs)
+        }
         ModelKind::Embed { .. } | ModelKind::Classify { .. } => {
-            let mut data = BytesMut::with_capacity(size);
-            results
-                .each()
-                .for_each(|hit| data.extend_from_slice(&hit.output));
-            let data = data.freeze();
-            let rows = results.len() as u64;
-            let tensor = |info: &TensorInfo| Tensor {
+            let stack = |info: &TensorInfo| Stack {
                 name: info.name.clone(),
                 datatype: info.datatype,
-                shape: [rows]
+                shape: [results.len() as u64]
                     .into_iter()
                     .chain(info.shape.iter().map(|size| size.unsigned_abs()))
                     .collect(),
-                data: data.clone(),
+                rows: results.each().map(|hit| hit.output.clone()).collect(),
             };
             // These models have one output.
             let wanted = outputs
                 .iter()
                 .filter_map(|output| find(signature, &output.name));
-            Ok(wanted.map(tensor).collect())
+            Ok(wanted.map(stack).collect())
         }
     }
 }
@@ -163,7 +155,7 @@ fn generic(
     results: &Results<'_>,
     signature: &Signature<'_>,
     outputs: &[Output],
-) -> Result<Vec<Tensor>, ApiError> {
+) -> Result<Vec<Stack>, ApiError> {
     let mut stacks: Vec<Option<Stack>> = outputs.iter().map(|_| None).collect();
     for hit in results.each() {
         let row = decode_tensors(&hit.output).unwrap_or_default();
@@ -173,78 +165,75 @@ fn generic(
                 return Err(ApiError::host_nonsense("an output is missing"));
             };
             match stack {
-                None => *stack = Some(Stack::of(tensor)),
+                None => *stack = Some(Stack::of(tensor.clone())),
                 Some(stack) => stack.push(tensor)?,
             }
         }
     }
-    let tensor = |stack: Stack| stack.finish(signature.batched);
-    Ok(stacks.into_iter().flatten().map(tensor).collect())
+    let finish = |stack: Stack| stack.finish(signature.batched);
+    Ok(stacks.into_iter().flatten().map(finish).collect())
 }
 
-/// Rows of one output, one after the other.
-struct Stack {
-    first: Tensor,
-    rows: u64,
-    data: BytesMut,
+/// An output, its rows one after the other.
+pub(super) struct Stack {
+    pub(super) name: String,
+    pub(super) datatype: Datatype,
+    /// Of a row, until the stack is [finished](Self::finish); then of all.
+    pub(super) shape: Vec<u64>,
+    pub(super) rows: Vec<Bytes>,
 }
 
 impl Stack {
-    fn of(first: &Tensor) -> Self {
+    fn of(first: Tensor) -> Self {
         Self {
-            first: first.clone(),
-            rows: 1,
-            data: BytesMut::from(&first.data[..]),
+            name: first.name,
+            datatype: first.datatype,
+            shape: first.shape,
+            rows: vec![first.data],
         }
     }
 
     fn push(&mut self, row: &Tensor) -> Result<(), ApiError> {
-        if row.shape != self.first.shape {
+        if row.shape != self.shape {
             let what = format!(
                 "has rows of different shapes ({:?} and {:?}), which make no tensor; ask for them one at a time",
-                self.first.shape, row.shape
+                self.shape, row.shape
             );
             return Err(wrong(&row.name, &what));
         }
-        self.rows += 1;
-        self.data.extend_from_slice(&row.data);
+        self.rows.push(row.data.clone());
         Ok(())
     }
 
-    fn finish(self, batched: bool) -> Tensor {
-        let rows = batched.then_some(self.rows);
-        Tensor {
-            shape: rows
-                .into_iter()
-                .chain(self.first.shape.iter().copied())
-                .collect(),
-            data: Bytes::from(self.data),
-            ..self.first
+    fn finish(mut self, batched: bool) -> Self {
+        if batched {
+            self.shape.insert(0, self.rows.len() as u64);
         }
+        self
     }
 }
 
-fn write_tensor(
-    output: &Output,
-    tensor: &Tensor,
-    json: &mut Vec<u8>,
-    tail: &mut BytesMut,
-) -> Result<(), ApiError> {
+/// Writes all of an output but the bytes that come after the JSON.
+fn write_tensor(output: &Output, stack: &Stack, json: &mut Vec<u8>) -> Result<(), ApiError> {
     json.extend_from_slice(br#"{"name":"#);
-    write_text(&tensor.name, json);
+    write_text(&stack.name, json);
     json.extend_from_slice(br#","datatype":"#);
-    write_text(tensor.datatype.name(), json);
+    write_text(stack.datatype.name(), json);
     json.extend_from_slice(br#","shape":"#);
-    serde_json::to_writer(&mut *json, &tensor.shape).expect("numbers always serialise");
+    serde_json::to_writer(&mut *json, &stack.shape).expect("numbers always serialise");
     if output.is_binary {
+        let size: usize = stack.rows.iter().map(Bytes::len).sum();
         json.extend_from_slice(br#","parameters":{"binary_data_size":"#);
-        json.extend_from_slice(itoa::Buffer::new().format(tensor.data.len()).as_bytes());
+        json.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
         json.extend_from_slice(b"}}");
-        tail.extend_from_slice(&tensor.data);
         return Ok(());
     }
     json.extend_from_slice(br#","data":"#);
-    write_json::elements(tensor, json).map_err(|what| wrong(&tensor.name, &what))?;
+    let written = write_json::elements(stack.datatype, &stack.rows, MAX_ANSWER_BYTES, json);
+    written.map_err(|error| match error {
+        Unwritten::NoForm(what) => wrong(&stack.name, &what),
+        Unwritten::TooLarge => ApiError::answer_too_large(MAX_ANSWER_BYTES),
+    })?;
     json.push(b'}');
     Ok(())
 }

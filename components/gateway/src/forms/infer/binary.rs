@@ -14,10 +14,7 @@ pub const HEADER_LENGTH: &str = "inference-header-content-length";
 pub(super) struct Tail(Option<Bytes>);
 
 /// Splits a body into its JSON and what follows. `length` is the value of [`HEADER_LENGTH`].
-pub(super) fn split<'a>(
-    body: &'a [u8],
-    length: Option<&str>,
-) -> Result<(&'a [u8], Tail), ApiError> {
+pub(super) fn split(body: Bytes, length: Option<&str>) -> Result<(Bytes, Tail), ApiError> {
     let Some(value) = length else {
         return Ok((body, Tail(None)));
     };
@@ -35,14 +32,16 @@ pub(super) fn split<'a>(
         );
         return Err(ApiError::invalid(HEADER_LENGTH, message));
     }
-    let Some((json, tail)) = body.split_at_checked(length) else {
+    if length > body.len() {
         let message = format!(
             "the header {HEADER_LENGTH} is {length}; the body has {} bytes",
             body.len()
         );
         return Err(ApiError::invalid(HEADER_LENGTH, message));
-    };
-    Ok((json, Tail(Some(Bytes::copy_from_slice(tail)))))
+    }
+    let mut json = body;
+    let tail = json.split_off(length);
+    Ok((json, Tail(Some(tail))))
 }
 
 impl Tail {
@@ -88,10 +87,21 @@ mod tests {
 
     use super::*;
 
+    fn parts(body: &[u8], length: Option<&str>) -> Result<(Bytes, Tail), ApiError> {
+        split(Bytes::copy_from_slice(body), length)
+    }
+
+    #[test]
+    fn tensors_are_slices_of_the_body() {
+        let body = Bytes::from(b"{}abcde".to_vec());
+        let (_, mut tail) = split(body.clone(), Some("2")).unwrap();
+        assert_eq!(tail.take("x", 3).unwrap().as_ptr(), body[2..].as_ptr());
+    }
+
     #[test]
     fn what_is_taken_was_there_and_nothing_is_left() {
-        let (json, mut tail) = split(b"{}abcde", Some("2")).unwrap();
-        assert_eq!(json, b"{}");
+        let (json, mut tail) = parts(b"{}abcde", Some("2")).unwrap();
+        assert_eq!(json, "{}");
         assert_eq!(tail.take("x", 3).unwrap(), "abc");
         assert_eq!(tail.take("y", 0).unwrap(), "");
         assert!(tail.take("z", 3).is_err());
@@ -102,7 +112,7 @@ mod tests {
     #[test]
     fn lengths_that_cannot_be_are_told() {
         let check = |length: &str, part: &str| {
-            let error = split(b"{}abc", Some(length)).unwrap_err();
+            let error = parts(b"{}abc", Some(length)).unwrap_err();
             assert!(error.message.contains(part), "{}", error.message);
         };
         check("6", "the body has 5 bytes");
@@ -110,10 +120,10 @@ mod tests {
         check("-1", "a number of bytes");
         check("", "a number of bytes");
         check("18446744073709551616", "a number of bytes");
-        let (_, mut tail) = split(b"{}abc", Some("2")).unwrap();
+        let (_, mut tail) = parts(b"{}abc", Some("2")).unwrap();
         assert!(tail.take("x", u64::MAX).is_err());
         assert!(tail.finish().unwrap_err().message.contains("3 bytes more"));
-        let (_, mut tail) = split(b"{}", None).unwrap();
+        let (_, mut tail) = parts(b"{}", None).unwrap();
         assert!(
             tail.take("x", 0)
                 .unwrap_err()
@@ -125,7 +135,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_sizes_make_the_parser_panic(body: Vec<u8>, length in "[0-9]{0,3}", sizes: Vec<u64>) {
-            if let Ok((_, mut tail)) = split(&body, Some(&length)) {
+            if let Ok((_, mut tail)) = parts(&body, Some(&length)) {
                 for size in sizes {
                     let _ = tail.take("x", size % 7);
                     let _ = tail.take("x", size);

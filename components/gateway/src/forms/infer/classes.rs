@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use brink_protocol::tensor::{Datatype, Tensor, TensorInfo};
+use brink_protocol::tensor::{Datatype, TensorInfo};
 
+use super::answer::Stack;
 use crate::error::{ApiError, shorten};
 use crate::forms::ranked;
 
@@ -20,14 +21,11 @@ pub(super) fn check(info: &TensorInfo, batched: bool) -> Result<(), ApiError> {
     Err(ApiError::invalid("outputs", message))
 }
 
-/// The `most` highest elements of each row. `tensor` is a list of FP32 for each row.
-pub(super) fn of(tensor: &Tensor, most: usize, labels: &[String]) -> Tensor {
-    let [rows, elements] = tensor.shape[..] else {
-        return tensor.clone();
-    };
-    let row_bytes = usize::try_from(elements).unwrap_or_default() * size_of::<f32>();
+/// The `most` highest elements of each row. Rows of `stack` are lists of FP32.
+pub(super) fn of(stack: &Stack, most: usize, labels: &[String]) -> Stack {
+    let elements = stack.shape.last().copied().unwrap_or_default();
     let mut data = Vec::new();
-    for row in tensor.data.chunks_exact(row_bytes.max(1)) {
+    for row in &stack.rows {
         for (place, score) in ranked::highest(row, most) {
             let mut class = format!("{score:.6}:{place}");
             if let Some(label) = labels.get(place) {
@@ -38,10 +36,10 @@ pub(super) fn of(tensor: &Tensor, most: usize, labels: &[String]) -> Tensor {
             data.extend_from_slice(class.as_bytes());
         }
     }
-    Tensor {
-        name: tensor.name.clone(),
+    Stack {
+        name: stack.name.clone(),
         datatype: Datatype::Bytes,
-        shape: vec![rows, elements.min(most as u64)],
-        data: data.into(),
+        shape: vec![stack.rows.len() as u64, elements.min(most as u64)],
+        rows: vec![data.into()],
     }
 }

@@ -1,8 +1,8 @@
 //! Bodies that are compressed, as the protocol's clients can send them.
 
-use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, Read};
 
+use bytes::Bytes;
 use flate2::read::{GzDecoder, ZlibDecoder};
 use http::StatusCode;
 
@@ -10,17 +10,17 @@ use crate::error::{ApiError, shorten};
 
 /// The body as it was before it was coded. `limit` is in bytes, and holds for what comes out: a few bytes can
 /// stand for gigabytes.
-pub(super) fn decoded<'a>(
-    body: &'a [u8],
-    coding: Option<&str>,
-    limit: u64,
-) -> Result<Cow<'a, [u8]>, ApiError> {
+pub(super) fn decoded(body: Bytes, coding: Option<&str>, limit: u64) -> Result<Bytes, ApiError> {
     match coding.map(str::trim).unwrap_or_default() {
-        "" => Ok(body.into()),
-        coding if coding.eq_ignore_ascii_case("identity") => Ok(body.into()),
-        coding if coding.eq_ignore_ascii_case("gzip") => inflated(GzDecoder::new(body), limit),
+        "" => Ok(body),
+        coding if coding.eq_ignore_ascii_case("identity") => Ok(body),
+        coding if coding.eq_ignore_ascii_case("gzip") => {
+            inflated(|| GzDecoder::new(&body[..]), limit)
+        }
         // The zlib form, as RFC 9110 §8.4.1.2 says.
-        coding if coding.eq_ignore_ascii_case("deflate") => inflated(ZlibDecoder::new(body), limit),
+        coding if coding.eq_ignore_ascii_case("deflate") => {
+            inflated(|| ZlibDecoder::new(&body[..]), limit)
+        }
         other => {
             let message = format!(
                 "the content-encoding is {}; allowed: gzip, deflate, identity",
@@ -35,22 +35,23 @@ pub(super) fn decoded<'a>(
     }
 }
 
-fn inflated(decoder: impl Read, limit: u64) -> Result<Cow<'static, [u8]>, ApiError> {
-    let mut bytes = Vec::new();
-    let read = decoder
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes);
-    if read.is_err() {
-        return Err(ApiError::new(
+/// Inflates twice: first to count, and then into just as much room. Room that grows would be needed two to three times
+/// over, and an instance has not so much.
+fn inflated<D: Read>(decoder: impl Fn() -> D, limit: u64) -> Result<Bytes, ApiError> {
+    let broken = |_| {
+        ApiError::new(
             StatusCode::BAD_REQUEST,
             "content_encoding_broken",
             "the body is not what its content-encoding says",
-        ));
-    }
-    match bytes.len() as u64 {
-        length if length > limit => Err(ApiError::body_too_large(length, limit)),
-        _ => Ok(bytes.into()),
-    }
+        )
+    };
+    let mut counted = decoder().take(limit.saturating_add(1));
+    let length = io::copy(&mut counted, &mut io::sink()).map_err(broken)?;
+    let room = usize::try_from(length).ok().filter(|_| length <= limit);
+    let room = room.ok_or_else(|| ApiError::body_too_large(length, limit))?;
+    let mut bytes = vec![0; room];
+    decoder().read_exact(&mut bytes).map_err(broken)?;
+    Ok(bytes.into())
 }
 
 #[cfg(test)]
@@ -62,6 +63,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn decoded(body: &[u8], coding: Option<&str>, limit: u64) -> Result<Bytes, ApiError> {
+        super::decoded(Bytes::copy_from_slice(body), coding, limit)
+    }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

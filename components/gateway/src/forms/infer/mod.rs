@@ -6,6 +6,8 @@
 //!  results --answer--> tensors --classes--> JSON, bytes after it
 //! ```
 //!
+//! A body is never copied: tensors and items are slices of it, or of what its JSON made.
+//!
 //! A batch is not an item: each row of the first dimension is, so of a batch whose rows are known in part
 //! only the others are computed. Numbers that are not finite come as binary data only, and only models of
 //! tensors read numbers; to those they are passed as they are.
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use brink_protocol::tensor::Tensor;
 use brink_protocol::{Input, ModelInfo};
+use bytes::Bytes;
 
 use super::Form;
 use super::input::check_total;
@@ -60,13 +63,13 @@ struct Output {
     classes: Option<usize>,
 }
 
-/// Reads a request. `limit` is the most bytes of a body that was compressed.
+/// Reads a request. `limit` is the most bytes of a body that was compressed, and of all data that is JSON.
 ///
 /// # Errors
 /// The first mistake in it.
 pub fn read(
     head: &Head<'_>,
-    body: &[u8],
+    body: Bytes,
     target: &Target,
     limit: u64,
 ) -> Result<Request, ApiError> {
@@ -89,6 +92,11 @@ impl Infer {
         *inputs = rows::items(&self.inputs, model)?;
         self.check_outputs(model)?;
         check_total("inputs", inputs)
+    }
+
+    /// Gives up the tensors, once no model is asked again.
+    pub(super) fn forget_inputs(&mut self) {
+        self.inputs = Vec::new();
     }
 
     /// How urgent it is, if the client said so.

@@ -12,15 +12,131 @@
 //! Sequences and shared memory are refused. Any other parameter is the model's own in this protocol; no
 //! model here reads any, so they are ignored.
 
+use std::fmt;
 use std::time::Duration;
 
 use brink_protocol::infer::LEAST_URGENCY;
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{ApiError, shorten};
+use crate::forms::at_most::skip;
 
-/// Parameters as written.
-pub(super) type Parameters = Map<String, Value>;
+/// Most parameters of a request, of an input or of an output. Those that are known are a handful.
+pub(super) const MAX_PARAMETERS: usize = 64;
+
+/// Parameters as written: names, and of values what they can mean. At most one more than allowed is kept.
+#[derive(Debug, Default)]
+pub(super) struct Parameters(Vec<(String, Value)>);
+
+/// A value, as far as any parameter here asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// A whole number from 0 on.
+    Whole(u64),
+    /// Any other number.
+    Number,
+    Flag(bool),
+    Text {
+        is_empty: bool,
+    },
+    /// What no parameter may be: null, a list or an object.
+    Other,
+}
+
+impl Parameters {
+    fn checked(&self) -> Result<&[(String, Value)], ApiError> {
+        if self.0.len() <= MAX_PARAMETERS {
+            return Ok(&self.0);
+        }
+        let message = format!(
+            "there are more than {MAX_PARAMETERS} parameters, the most allowed in one place"
+        );
+        Err(ApiError::invalid("parameters", message))
+    }
+}
+
+/// The last of several parameters of one name counts, as in most readers of JSON.
+fn find<'p>(parameters: &'p [(String, Value)], name: &str) -> Option<&'p (String, Value)> {
+    parameters.iter().rev().find(|(own, _)| own == name)
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ParametersVisitor;
+
+        impl<'de> Visitor<'de> for ParametersVisitor {
+            type Value = Parameters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of parameters")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+                let mut parameters = Vec::new();
+                while parameters.len() <= MAX_PARAMETERS {
+                    match map.next_entry()? {
+                        Some(parameter) => parameters.push(parameter),
+                        None => return Ok(Parameters(parameters)),
+                    }
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Parameters(parameters))
+            }
+        }
+
+        deserializer.deserialize_map(ParametersVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Whole(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Flag(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        let is_empty = value.is_empty();
+        Ok(Value::Text { is_empty })
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Value, A::Error> {
+        skip(list).map(|_| Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+}
 
 /// Makes results depend on requests before this one.
 const SEQUENCE: [&str; 3] = ["sequence_id", "sequence_start", "sequence_end"];
@@ -38,7 +154,7 @@ pub(super) struct Wishes {
 impl Wishes {
     pub(super) fn read(parameters: &Parameters) -> Result<Self, ApiError> {
         let mut wishes = Self::default();
-        for (name, value) in parameters {
+        for (name, value) in parameters.checked()? {
             match name.as_str() {
                 "priority" => wishes.urgency = urgency(integer(name, value)?),
                 "timeout" => {
@@ -53,7 +169,7 @@ impl Wishes {
                         "is not known; names that begin with triton_ are reserved",
                     ));
                 }
-                _ if !is_plain(value) => {
+                _ if *value == Value::Other => {
                     return Err(wrong(name, "is no string, number or boolean"));
                 }
                 _ => {}
@@ -65,16 +181,18 @@ impl Wishes {
 
 /// Bytes that follow the JSON, of an input that has any there.
 pub(super) fn binary_size(parameters: &Parameters) -> Result<Option<u64>, ApiError> {
+    let parameters = parameters.checked()?;
     refuse_shared_memory(parameters)?;
-    let size = parameters.get_key_value("binary_data_size");
+    let size = find(parameters, "binary_data_size");
     size.map(|(name, value)| integer(name, value)).transpose()
 }
 
 /// How an output is wanted: binary or not, and how many classes of it.
 pub(super) fn output(parameters: &Parameters) -> Result<(Option<bool>, Option<u64>), ApiError> {
+    let parameters = parameters.checked()?;
     refuse_shared_memory(parameters)?;
-    let binary = parameters.get_key_value("binary_data");
-    let classes = parameters.get_key_value("classification");
+    let binary = find(parameters, "binary_data");
+    let classes = find(parameters, "classification");
     Ok((
         binary.map(|(name, value)| flag(name, value)).transpose()?,
         classes
@@ -92,10 +210,10 @@ fn urgency(priority: u64) -> Option<u8> {
 
 fn refuse_sequence(name: &str, value: &Value) -> Result<(), ApiError> {
     let means_none = match value {
-        Value::Number(number) => number.as_u64() == Some(0),
-        Value::String(text) => text.is_empty(),
-        Value::Bool(flag) => !flag,
-        _ => false,
+        Value::Whole(number) => *number == 0,
+        Value::Text { is_empty } => *is_empty,
+        Value::Flag(flag) => !flag,
+        Value::Number | Value::Other => false,
     };
     match means_none {
         true => Ok(()),
@@ -106,12 +224,10 @@ fn refuse_sequence(name: &str, value: &Value) -> Result<(), ApiError> {
     }
 }
 
-fn refuse_shared_memory(parameters: &Parameters) -> Result<(), ApiError> {
-    match parameters
-        .keys()
-        .find(|name| name.starts_with(SHARED_MEMORY))
-    {
-        Some(name) => Err(wrong(
+fn refuse_shared_memory(parameters: &[(String, Value)]) -> Result<(), ApiError> {
+    let is_shared = |(name, _): &&(String, Value)| name.starts_with(SHARED_MEMORY);
+    match parameters.iter().find(is_shared) {
+        Some((name, _)) => Err(wrong(
             name,
             "asks for shared memory, which is not offered; send the bytes",
         )),
@@ -119,20 +235,18 @@ fn refuse_shared_memory(parameters: &Parameters) -> Result<(), ApiError> {
     }
 }
 
-fn is_plain(value: &Value) -> bool {
-    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
-}
-
 fn integer(name: &str, value: &Value) -> Result<u64, ApiError> {
-    value
-        .as_u64()
-        .ok_or_else(|| wrong(name, "is no whole number from 0 on"))
+    match value {
+        Value::Whole(number) => Ok(*number),
+        _ => Err(wrong(name, "is no whole number from 0 on")),
+    }
 }
 
 fn flag(name: &str, value: &Value) -> Result<bool, ApiError> {
-    value
-        .as_bool()
-        .ok_or_else(|| wrong(name, "is neither true nor false"))
+    match value {
+        Value::Flag(flag) => Ok(*flag),
+        _ => Err(wrong(name, "is neither true nor false")),
+    }
 }
 
 fn wrong(name: &str, what: &str) -> ApiError {
@@ -146,9 +260,12 @@ mod tests {
 
     use super::*;
 
-    fn wishes(value: Value) -> Result<Wishes, String> {
-        let parameters = value.as_object().cloned().unwrap_or_default();
-        Wishes::read(&parameters).map_err(|error| error.message)
+    fn parameters(value: &serde_json::Value) -> Parameters {
+        serde_json::from_str(&value.to_string()).unwrap()
+    }
+
+    fn wishes(value: serde_json::Value) -> Result<Wishes, String> {
+        Wishes::read(&parameters(&value)).map_err(|error| error.message)
     }
 
     #[test]
@@ -177,7 +294,7 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_name() {
-        let check = |value: Value, part: &str| {
+        let check = |value: serde_json::Value, part: &str| {
             let message = wishes(value).unwrap_err();
             assert!(message.contains(part), "{message}");
         };
@@ -187,9 +304,22 @@ mod tests {
         check(json!({"sequence_id": 7}), "sequence");
         check(json!({"triton_x": 1}), "reserved");
         check(json!({"custom": {}}), "custom");
-        let shared = json!({"shared_memory_region": "r"});
-        let error = output(shared.as_object().unwrap()).unwrap_err();
+        check(json!({"custom": [{}]}), "custom");
+        check(json!({"custom": null}), "custom");
+        let shared = parameters(&json!({"shared_memory_region": "r"}));
+        let error = output(&shared).unwrap_err();
         assert!(error.message.contains("shared memory"), "{}", error.message);
-        assert!(binary_size(shared.as_object().unwrap()).is_err());
+        assert!(binary_size(&shared).is_err());
+    }
+
+    #[test]
+    fn too_many_are_refused_and_not_kept() {
+        let many = |count: usize| {
+            let names = (0..count).map(|place| (place.to_string(), json!(1)));
+            serde_json::Value::Object(names.collect())
+        };
+        assert!(wishes(many(MAX_PARAMETERS)).is_ok());
+        assert!(wishes(many(MAX_PARAMETERS + 1)).unwrap_err().contains("64"));
+        assert_eq!(parameters(&many(1000)).0.len(), MAX_PARAMETERS + 1);
     }
 }

@@ -1,6 +1,10 @@
 //! Elements of a tensor as JSON: numbers, booleans or strings, in one list or nested as the shape has them.
 //!
-//! What is kept grows with what is read; nothing is reserved for a shape that is only claimed.
+//! What is kept goes where it stays: room is made once, for as many elements as the shape says and the text can
+//! hold, and never for more bytes than the caller allows. So a million numbers take their text and
+//! their elements, and nothing beside.
+//!
+//! Elements are told by place and type. What they are is the client's alone.
 
 use std::fmt;
 
@@ -8,26 +12,52 @@ use brink_protocol::tensor::Datatype;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Reads the member `data` of an input into the bytes of its elements. The message says what is wrong, and
-/// not of which tensor.
+use crate::json_error::reason;
+
+/// Why elements cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ElementsError {
+    /// The end of a sentence that begins with the tensor.
+    Wrong(String),
+    /// They have so many bytes, or more.
+    TooLarge(u64),
+}
+
+impl From<String> for ElementsError {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
+/// Reads the member `data` of an input into the bytes of its elements, at most `room`.
 pub(super) fn elements(
     data: &RawValue,
     datatype: Datatype,
     shape: &[u64],
-) -> Result<Vec<u8>, String> {
+    room: u64,
+) -> Result<Vec<u8>, ElementsError> {
     if matches!(datatype, Datatype::Fp16 | Datatype::Bf16) {
         return Err(format!(
             "is of {}, which has no form in JSON; send it as binary data",
             datatype.name()
-        ));
+        )
+        .into());
     }
     // serde would quote it.
     if !data.get().starts_with('[') {
-        return Err("has data that is no list of elements".to_owned());
+        return Err("has data that is no list of elements".to_owned().into());
+    }
+    let expected = shape
+        .iter()
+        .try_fold(1u64, |all, size| all.checked_mul(*size));
+    let expected = expected.ok_or_else(|| "has a shape that is too large".to_owned())?;
+    let bytes = most_bytes(data.get(), datatype, expected);
+    if bytes > room {
+        return Err(ElementsError::TooLarge(bytes));
     }
     let mut sink = Sink {
         datatype,
-        bytes: Vec::new(),
+        bytes: Vec::with_capacity(usize::try_from(bytes).unwrap_or_default()),
         count: 0,
     };
     let mut deserializer = serde_json::Deserializer::from_str(data.get());
@@ -37,17 +67,27 @@ pub(super) fn elements(
         is_outermost: true,
     };
     list.deserialize(&mut deserializer)
-        .map_err(|error| format!("has data that cannot be read: {error}"))?;
-    let expected = shape
-        .iter()
-        .try_fold(1u64, |all, size| all.checked_mul(*size));
-    match expected {
-        Some(expected) if expected == sink.count => Ok(sink.bytes),
-        Some(expected) => Err(format!(
+        .map_err(|error| format!("has data that cannot be read: {}", reason(&error)))?;
+    match expected == sink.count {
+        true => Ok(sink.bytes),
+        false => Err(format!(
             "has {} elements in data; its shape makes {expected}",
             sink.count
-        )),
-        None => Err("has a shape that is too large".to_owned()),
+        )
+        .into()),
+    }
+}
+
+/// Most bytes that so many elements of this text can make. An element has a byte of text at least, and one that
+/// parts it from the next; a string has its quotes, too, and no fewer bytes of text than it has itself.
+fn most_bytes(text: &str, datatype: Datatype, expected: u64) -> u64 {
+    let text = text.len() as u64;
+    match datatype.size() {
+        Some(size) => expected.min(text / 2 + 1).saturating_mul(size as u64),
+        None => {
+            let elements = expected.min(text / 3 + 1);
+            text.saturating_sub(3 * elements) + 4 * elements
+        }
     }
 }
 
@@ -65,33 +105,36 @@ impl Sink {
         Ok(())
     }
 
-    fn wrong<E: Error>(&self, what: impl fmt::Display) -> E {
+    fn wrong<E: Error>(&self, what: &str) -> E {
         let (place, name) = (self.count, self.datatype.name());
         E::custom(format!("element {place} is {what}, which is no {name}"))
     }
 
     fn integer<E: Error>(&mut self, value: i128) -> Result<(), E> {
-        fn bytes<T: TryFrom<i128>, const N: usize>(
-            value: i128,
-            form: fn(T) -> [u8; N],
-        ) -> Option<Vec<u8>> {
-            T::try_from(value).ok().map(|value| form(value).to_vec())
+        match self.datatype {
+            Datatype::Uint8 => self.whole(value, u8::to_le_bytes),
+            Datatype::Uint16 => self.whole(value, u16::to_le_bytes),
+            Datatype::Uint32 => self.whole(value, u32::to_le_bytes),
+            Datatype::Uint64 => self.whole(value, u64::to_le_bytes),
+            Datatype::Int8 => self.whole(value, i8::to_le_bytes),
+            Datatype::Int16 => self.whole(value, i16::to_le_bytes),
+            Datatype::Int32 => self.whole(value, i32::to_le_bytes),
+            Datatype::Int64 => self.whole(value, i64::to_le_bytes),
+            Datatype::Fp32 | Datatype::Fp64 => self.float(value as f64),
+            Datatype::Bool | Datatype::Fp16 | Datatype::Bf16 | Datatype::Bytes => {
+                Err(self.wrong("a number"))
+            }
         }
-        let bytes = match self.datatype {
-            Datatype::Uint8 => bytes(value, u8::to_le_bytes),
-            Datatype::Uint16 => bytes(value, u16::to_le_bytes),
-            Datatype::Uint32 => bytes(value, u32::to_le_bytes),
-            Datatype::Uint64 => bytes(value, u64::to_le_bytes),
-            Datatype::Int8 => bytes(value, i8::to_le_bytes),
-            Datatype::Int16 => bytes(value, i16::to_le_bytes),
-            Datatype::Int32 => bytes(value, i32::to_le_bytes),
-            Datatype::Int64 => bytes(value, i64::to_le_bytes),
-            Datatype::Fp32 | Datatype::Fp64 => return self.float(value as f64),
-            Datatype::Bool | Datatype::Fp16 | Datatype::Bf16 | Datatype::Bytes => None,
-        };
-        match bytes {
-            Some(bytes) => self.push(&bytes),
-            None => Err(self.wrong(value)),
+    }
+
+    fn whole<T: TryFrom<i128>, const N: usize, E: Error>(
+        &mut self,
+        value: i128,
+        form: fn(T) -> [u8; N],
+    ) -> Result<(), E> {
+        match T::try_from(value) {
+            Ok(value) => self.push(&form(value)),
+            Err(_) => Err(self.wrong("a number out of range")),
         }
     }
 
@@ -101,18 +144,18 @@ impl Sink {
             Datatype::Fp32 if (value as f32).is_finite() => {
                 self.push(&(value as f32).to_le_bytes())
             }
-            _ => Err(self.wrong(value)),
+            Datatype::Fp32 => Err(self.wrong("a number out of range")),
+            _ => Err(self.wrong("a number with a fraction or an exponent")),
         }
     }
 
     fn boolean<E: Error>(&mut self, value: bool) -> Result<(), E> {
         match self.datatype {
             Datatype::Bool => self.push(&[value.into()]),
-            _ => Err(self.wrong(value)),
+            _ => Err(self.wrong("a boolean")),
         }
     }
 
-    /// A string is not told: it may be what a client wants nobody to read.
     fn string<E: Error>(&mut self, value: &str) -> Result<(), E> {
         let length = u32::try_from(value.len());
         match (self.datatype, length) {
@@ -241,7 +284,11 @@ mod tests {
     use super::*;
 
     fn read(data: &str, datatype: Datatype, shape: &[u64]) -> Result<Vec<u8>, String> {
-        elements(serde_json::from_str(data).unwrap(), datatype, shape)
+        let read = elements(serde_json::from_str(data).unwrap(), datatype, shape, 1000);
+        read.map_err(|error| match error {
+            ElementsError::Wrong(what) => what,
+            ElementsError::TooLarge(bytes) => format!("{bytes} bytes"),
+        })
     }
 
     #[test]
@@ -285,13 +332,13 @@ mod tests {
             "[1,256]",
             Datatype::Uint8,
             &[2],
-            "element 1 is 256, which is no UINT8",
+            "element 1 is a number out of range, which is no UINT8",
         );
         check("[-1]", Datatype::Uint64, &[1], "no UINT64");
         check("[2147483648]", Datatype::Int32, &[1], "no INT32");
-        check("[1.5]", Datatype::Int32, &[1], "1.5");
+        check("[1.5]", Datatype::Int32, &[1], "a fraction");
         check("[1e39]", Datatype::Fp32, &[1], "no FP32");
-        check("[1]", Datatype::Bool, &[1], "no BOOL");
+        check("[1]", Datatype::Bool, &[1], "a number, which is no BOOL");
         check("[true]", Datatype::Fp32, &[1], "no FP32");
         check(r#"["secret"]"#, Datatype::Fp32, &[1], "a string");
         check("[1]", Datatype::Bytes, &[1], "no BYTES");
@@ -315,10 +362,45 @@ mod tests {
         check("[]", Datatype::Uint8, &[u64::MAX, 2], "too large");
         check("1", Datatype::Uint8, &[1], "list");
         check("[null]", Datatype::Uint8, &[1], "null");
+    }
+
+    #[test]
+    fn no_element_is_told() {
+        for (data, datatype) in [
+            (r#"["4711"]"#, Datatype::Fp32),
+            (r#"[["4711"]]"#, Datatype::Bytes),
+            ("[4711]", Datatype::Uint8),
+            ("[-4711]", Datatype::Uint64),
+            ("[4711]", Datatype::Bool),
+            ("[4711]", Datatype::Bytes),
+            ("[0.4711]", Datatype::Int32),
+            ("[4711e300]", Datatype::Fp32),
+            (r#"[{"4711":4711}]"#, Datatype::Fp32),
+        ] {
+            let message = read(data, datatype, &[1]).unwrap_err();
+            assert!(!message.contains("4711"), "{data}: {message}");
+        }
+    }
+
+    #[test]
+    fn room_is_made_once_for_what_can_be_there_and_no_more_than_allowed() {
+        let ask = |data: &str, datatype, shape: &[u64], room| {
+            elements(serde_json::from_str(data).unwrap(), datatype, shape, room)
+        };
+        let numbers = format!("[{}]", ["0.25"; 500].join(","));
+        let read = ask(&numbers, Datatype::Fp32, &[500], 2000).unwrap();
+        assert_eq!((read.len(), read.capacity()), (2000, 2000));
+        let expected = Err(ElementsError::TooLarge(2000));
+        assert_eq!(ask(&numbers, Datatype::Fp32, &[500], 1999), expected);
+        // A shape that claims more than the text can hold.
+        let claimed = ask("[1,2]", Datatype::Fp64, &[1 << 40], 1000);
+        assert!(matches!(claimed, Err(ElementsError::Wrong(what)) if what.contains("2 elements")));
+        let strings = format!("[{}]", ["\"ab\""; 100].join(","));
+        let read = ask(&strings, Datatype::Bytes, &[100], 1000).unwrap();
         assert!(
-            !read(r#"["secret"]"#, Datatype::Fp32, &[1])
-                .unwrap_err()
-                .contains("secret")
+            read.len() == 600 && read.capacity() <= 602,
+            "{}",
+            read.capacity()
         );
     }
 
@@ -327,7 +409,7 @@ mod tests {
         fn no_data_makes_the_reader_panic(data in r#"[\[\]",0-9.eE+-]{0,30}"#, shape in prop::collection::vec(0u64..4, 0..4)) {
             let Ok(raw) = serde_json::from_str::<&RawValue>(&data) else { return Ok(()); };
             for datatype in Datatype::ALL {
-                if let (Ok(bytes), Some(size)) = (elements(raw, datatype, &shape), datatype.size()) {
+                if let (Ok(bytes), Some(size)) = (elements(raw, datatype, &shape, 1000), datatype.size()) {
                     prop_assert_eq!(bytes.len() as u64, shape.iter().product::<u64>() * size as u64);
                 }
             }

@@ -12,6 +12,9 @@ use crate::forms::input::check_each;
 
 /// The items of a request to this model.
 pub(super) fn items(tensors: &[Tensor], model: &ModelInfo) -> Result<Vec<Input>, ApiError> {
+    if matches!(model.kind, ModelKind::Generate { .. }) {
+        return Err(ApiError::wrong_task(model, "reads no tensors"));
+    }
     let signature = Signature::of(model);
     let ordered = ordered(tensors, &signature, model)?;
     if !signature.batched {
@@ -19,7 +22,7 @@ pub(super) fn items(tensors: &[Tensor], model: &ModelInfo) -> Result<Vec<Input>,
     }
     let count = batch_size(&ordered)?;
     match &model.kind {
-        ModelKind::Generic { .. } => generic(&ordered, count),
+        ModelKind::Generic { .. } | ModelKind::Generate { .. } => generic(&ordered, count),
         ModelKind::Embed { .. } => texts(&ordered),
         ModelKind::Classify { reads, .. } => match Wanted::by(*reads) {
             Some(wanted) => blobs(&ordered, wanted),

@@ -44,6 +44,12 @@ impl<'a> Signature<'a> {
                 outputs: outputs.into(),
                 batched: *batched,
             },
+            // It reads prompts, and is asked elsewhere.
+            ModelKind::Generate { .. } => Self {
+                inputs: Cow::Borrowed(&[]),
+                outputs: Cow::Borrowed(&[]),
+                batched: false,
+            },
         }
     }
 

@@ -1,44 +1,124 @@
 //! Elements of a tensor written as JSON, in one flat list.
 
-use brink_protocol::tensor::{Datatype, Tensor};
+use brink_protocol::tensor::{Datatype, Strings};
+use bytes::Bytes;
 
-/// Appends the elements. The message says why there is no such form, and not of which tensor.
-pub(super) fn elements(tensor: &Tensor, out: &mut Vec<u8>) -> Result<(), String> {
+/// Why elements are not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unwritten {
+    /// They have no such form: the end of a sentence that begins with the tensor.
+    NoForm(String),
+    /// There is more than the limit.
+    TooLarge,
+}
+
+impl From<String> for Unwritten {
+    fn from(what: String) -> Self {
+        Self::NoForm(what)
+    }
+}
+
+/// Appends the elements of all rows, until `out` has more than `limit` bytes.
+pub(super) fn elements(
+    datatype: Datatype,
+    rows: &[Bytes],
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Unwritten> {
+    reserve(datatype, rows, limit, out);
     out.push(b'[');
-    let data = &tensor.data[..];
-    match tensor.datatype {
-        Datatype::Bool => list(data, |[one]| one != 0, boolean, out),
-        Datatype::Uint8 => list(data, u8::from_le_bytes, integer, out),
-        Datatype::Uint16 => list(data, u16::from_le_bytes, integer, out),
-        Datatype::Uint32 => list(data, u32::from_le_bytes, integer, out),
-        Datatype::Uint64 => list(data, u64::from_le_bytes, integer, out),
-        Datatype::Int8 => list(data, i8::from_le_bytes, integer, out),
-        Datatype::Int16 => list(data, i16::from_le_bytes, integer, out),
-        Datatype::Int32 => list(data, i32::from_le_bytes, integer, out),
-        Datatype::Int64 => list(data, i64::from_le_bytes, integer, out),
-        Datatype::Fp32 => list(data, f32::from_le_bytes, single, out),
-        Datatype::Fp64 => list(data, f64::from_le_bytes, double, out),
-        Datatype::Bytes => strings(tensor, out),
-        Datatype::Fp16 | Datatype::Bf16 => Err(no_form(tensor.datatype.name())),
-    }?;
+    let start = out.len();
+    for row in rows {
+        let mut list = List { start, limit, out };
+        match datatype {
+            Datatype::Bool => list.add(row, |[one]| one != 0, boolean),
+            Datatype::Uint8 => list.add(row, u8::from_le_bytes, integer),
+            Datatype::Uint16 => list.add(row, u16::from_le_bytes, integer),
+            Datatype::Uint32 => list.add(row, u32::from_le_bytes, integer),
+            Datatype::Uint64 => list.add(row, u64::from_le_bytes, integer),
+            Datatype::Int8 => list.add(row, i8::from_le_bytes, integer),
+            Datatype::Int16 => list.add(row, i16::from_le_bytes, integer),
+            Datatype::Int32 => list.add(row, i32::from_le_bytes, integer),
+            Datatype::Int64 => list.add(row, i64::from_le_bytes, integer),
+            Datatype::Fp32 => list.add(row, f32::from_le_bytes, single),
+            Datatype::Fp64 => list.add(row, f64::from_le_bytes, double),
+            Datatype::Bytes => list.strings(row),
+            Datatype::Fp16 | Datatype::Bf16 => Err(no_form(datatype.name()).into()),
+        }?;
+    }
     out.push(b']');
     Ok(())
 }
 
-fn list<T, const N: usize>(
-    data: &[u8],
-    read: impl Fn([u8; N]) -> T,
-    write: impl Fn(T, &mut Vec<u8>) -> Option<()>,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    let (elements, _) = data.as_chunks::<N>();
-    for (place, element) in elements.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
+/// Makes room once, for the longest that each number can be, and for hardly more than the limit.
+fn reserve(datatype: Datatype, rows: &[Bytes], limit: usize, out: &mut Vec<u8>) {
+    let longest = match datatype {
+        Datatype::Uint8 => 4,
+        Datatype::Int8 => 5,
+        Datatype::Bool | Datatype::Uint16 => 6,
+        Datatype::Int16 => 7,
+        Datatype::Uint32 => 11,
+        Datatype::Int32 => 12,
+        Datatype::Fp32 => 16,
+        Datatype::Uint64 | Datatype::Int64 => 21,
+        Datatype::Fp64 => 25,
+        // Of strings, the bytes are counted instead.
+        Datatype::Bytes | Datatype::Fp16 | Datatype::Bf16 => 1,
+    };
+    let bytes: usize = rows.iter().map(Bytes::len).sum();
+    let elements = bytes / datatype.size().unwrap_or(1);
+    let wanted = elements.saturating_mul(longest).saturating_add(64);
+    // So much more that the element which is too much does not make all of it move.
+    let most = limit.saturating_sub(out.len()).saturating_add(64);
+    out.reserve_exact(wanted.min(most));
+}
+
+/// A list that is being written.
+struct List<'a> {
+    /// Where its first element is.
+    start: usize,
+    limit: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl List<'_> {
+    fn add<T, const N: usize>(
+        &mut self,
+        data: &[u8],
+        read: impl Fn([u8; N]) -> T,
+        write: impl Fn(T, &mut Vec<u8>) -> Option<()>,
+    ) -> Result<(), Unwritten> {
+        let (elements, _) = data.as_chunks::<N>();
+        for element in elements {
+            self.begin()?;
+            write(read(*element), self.out)
+                .ok_or_else(|| no_form("an element that is not finite"))?;
         }
-        write(read(*element), out).ok_or_else(|| no_form("an element that is not finite"))?;
+        Ok(())
     }
-    Ok(())
+
+    fn strings(&mut self, data: &[u8]) -> Result<(), Unwritten> {
+        for string in Strings::new(data) {
+            self.begin()?;
+            let text = string
+                .ok()
+                .and_then(|string| std::str::from_utf8(string).ok());
+            let text = text.ok_or_else(|| no_form("a string that is no UTF-8"))?;
+            serde_json::to_writer(&mut *self.out, text).expect("a string always serialises");
+        }
+        Ok(())
+    }
+
+    /// Parts an element from the one before it.
+    fn begin(&mut self) -> Result<(), Unwritten> {
+        if self.out.len() > self.start {
+            self.out.push(b',');
+        }
+        match self.out.len() > self.limit {
+            true => Err(Unwritten::TooLarge),
+            false => Ok(()),
+        }
+    }
 }
 
 fn boolean(value: bool, out: &mut Vec<u8>) -> Option<()> {
@@ -65,27 +145,12 @@ fn double(value: f64, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-fn strings(tensor: &Tensor, out: &mut Vec<u8>) -> Result<(), String> {
-    for (place, string) in tensor.strings().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        let text = string
-            .ok()
-            .and_then(|string| std::str::from_utf8(string).ok());
-        let text = text.ok_or_else(|| no_form("a string that is no UTF-8"))?;
-        serde_json::to_writer(&mut *out, text).expect("a string always serialises");
-    }
-    Ok(())
-}
-
 fn no_form(what: &str) -> String {
     format!("has {what}, which has no form in JSON; ask for it as binary data")
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
@@ -93,15 +158,30 @@ mod tests {
     use super::*;
 
     fn written(datatype: Datatype, data: &[u8]) -> Result<String, String> {
-        let tensor = Tensor {
-            name: "t".to_owned(),
-            datatype,
-            shape: vec![],
-            data: Bytes::copy_from_slice(data),
-        };
         let mut out = Vec::new();
-        elements(&tensor, &mut out)?;
-        Ok(String::from_utf8(out).unwrap())
+        match elements(datatype, &[Bytes::copy_from_slice(data)], 10_000, &mut out) {
+            Ok(()) => Ok(String::from_utf8(out).unwrap()),
+            Err(Unwritten::NoForm(what)) => Err(what),
+            Err(Unwritten::TooLarge) => Err("too large".to_owned()),
+        }
+    }
+
+    #[test]
+    fn rows_are_one_list_in_room_that_is_made_once() {
+        let rows =
+            [1.5f32, -f32::MIN_POSITIVE].map(|one| Bytes::from(one.to_le_bytes().repeat(500)));
+        let mut out = Vec::new();
+        elements(Datatype::Fp32, &rows, 100_000, &mut out).unwrap();
+        assert_eq!(out.capacity(), 1000 * 16 + 64);
+        let read: Vec<f32> = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            (read.len(), read[499], read[500]),
+            (1000, 1.5, -f32::MIN_POSITIVE)
+        );
+        let mut out = Vec::new();
+        let refused = elements(Datatype::Fp32, &rows, 1000, &mut out);
+        assert_eq!(refused, Err(Unwritten::TooLarge));
+        assert!(out.capacity() <= 2000, "{}", out.capacity());
     }
 
     #[test]
@@ -145,7 +225,7 @@ mod tests {
                 }
                 let Ok(text) = written(datatype, &data) else { continue };
                 let raw: &RawValue = serde_json::from_str(&text).unwrap();
-                prop_assert_eq!(read_json::elements(raw, datatype, &[count as u64]), Ok(data), "{}", text);
+                prop_assert_eq!(read_json::elements(raw, datatype, &[count as u64], 1000), Ok(data), "{}", text);
             }
         }
     }

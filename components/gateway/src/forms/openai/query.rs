@@ -7,7 +7,7 @@ use brink_protocol::limits::MAX_INPUTS;
 use super::super::input::Inputs;
 use super::super::query::{flag, number, once, pairs, unknown};
 use super::RawRequest;
-use crate::error::{ApiError, shorten};
+use crate::error::ApiError;
 
 const ALLOWED: &str = "input and input_blake3 (once for each text), model, encoding_format, dimensions, truncate, user";
 
@@ -46,8 +46,8 @@ pub(super) fn read(query: &str) -> Result<RawRequest, ApiError> {
 fn digest(name: &str, value: &str) -> Result<[u8; 32], ApiError> {
     let digest = Key::from_hex(value).ok_or_else(|| {
         let message = format!(
-            "{name} is {}; BLAKE3-256 of the text as 64 hexadecimal digits is wanted",
-            shorten(value)
+            "{name} has {} bytes; BLAKE3-256 of the text as 64 hexadecimal digits is wanted",
+            value.len()
         );
         ApiError::invalid(name, message)
     })?;

@@ -52,6 +52,7 @@ fn catalog() -> Arc<Catalog> {
             model("magika", classify(Reads::Bytes { max_bytes })),
             model("topics", classify(Reads::Text(text))),
         ],
+        ..Catalog::default()
     })
 }
 

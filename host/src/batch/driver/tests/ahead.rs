@@ -16,6 +16,7 @@ fn working_ahead() -> Bench {
         limits,
         idle_shrink_after: Duration::from_secs(60),
         prefetch: true,
+        niceness: 0,
         metrics: BatchMetrics::register(&mut Registry::default()).for_model("m", Device::Cpu),
     };
     start_bench(false, options)
@@ -150,6 +151,7 @@ async fn idle_session_gives_memory_back_once() {
         limits,
         idle_shrink_after: Duration::from_millis(1),
         prefetch: true,
+        niceness: 0,
         metrics: BatchMetrics::register(&mut Registry::default()).for_model("m", Device::Cpu),
     };
     let mut bench = start_bench(false, options);

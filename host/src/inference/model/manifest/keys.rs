@@ -58,6 +58,11 @@ impl<'m> Keys<'m> {
         }
     }
 
+    /// The keys that were not read yet.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.table.keys().cloned().collect()
+    }
+
     /// Reports what a value of a key is, and what it must be.
     pub(super) fn wrong(&self, key: &str, problem: &str) {
         self.mistakes.add(format!("{}{key} {problem}", self.prefix));

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use brink_protocol::TextLimits;
 
+mod generation;
 mod keys;
 mod task;
+mod warm_up;
 
+pub use generation::{DecodeSettings, Generation};
 pub use task::{
     BytesInput, Classification, ClassifierInput, Embedding, ImageInput, ModelTask, Pooling, Resize,
 };
+pub use warm_up::WarmUp;
 
 use keys::{Keys, Mistakes};
 
@@ -21,6 +25,8 @@ const MOST_THREADS: u32 = 1024;
 const MOST_BATCH: u32 = 65_536;
 /// Most tokens, or other units, of a batch that a model may ask for.
 const MOST_UNITS: u32 = 1 << 24;
+/// The version of a model that names none.
+pub(super) const FIRST_VERSION: &str = "1";
 /// Longest `max_queue_delay_ms`, as for the setting.
 const MOST_QUEUE_DELAY_MS: u32 = 500;
 
@@ -39,6 +45,8 @@ pub struct Manifest {
     pub run: RunSettings,
     /// How its batches are formed.
     pub batching: BatchSettings,
+    /// What it is run with before it serves.
+    pub warm_up: WarmUp,
     /// When the model was released, in Unix seconds.
     pub created: u64,
     /// Who made it.
@@ -86,10 +94,14 @@ impl Manifest {
             .map_err(|error: toml::de::Error| vec![error.to_string()])?;
         let mistakes = Mistakes::default();
         let mut keys = Keys::new(table, &mistakes);
+        let name = keys.text("name");
+        let version = keys.optional_text("version");
+        let task = ModelTask::read(&mut keys);
         let manifest = Self {
-            name: keys.text("name"),
-            version: keys.optional_text("version").unwrap_or("1".to_owned()),
-            task: ModelTask::read(&mut keys),
+            name,
+            version: version.unwrap_or(FIRST_VERSION.to_owned()),
+            warm_up: WarmUp::read(&mut keys, &task),
+            task,
             model_file: keys.file("model_file"),
             run: run(&mut keys.section("run")),
             batching: batching(&mut keys.section("batching")),
@@ -112,6 +124,7 @@ impl Manifest {
                 input: ClassifierInput::Text { text, .. },
                 ..
             }) => Some(*text),
+            ModelTask::Generate(generation) => Some(generation.text),
             ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
         }
     }
@@ -124,7 +137,16 @@ impl Manifest {
                 input: ClassifierInput::Text { tokenizer_file, .. },
                 ..
             }) => Some(tokenizer_file),
+            ModelTask::Generate(generation) => Some(&generation.tokenizer_file),
             ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
+        }
+    }
+
+    /// The chat template, relative to the folder, of a model that has one.
+    pub fn template_file(&self) -> Option<&str> {
+        match &self.task {
+            ModelTask::Generate(generation) => generation.template_file.as_deref(),
+            ModelTask::Embed(_) | ModelTask::Classify(_) | ModelTask::Generic { .. } => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use brink_protocol::TextLimits;
 use brink_protocol::limits::MAX_BLOB_BYTES;
 use serde::Serialize;
 
+use super::generation::Generation;
 use super::keys::Keys;
 
 /// Most pixels of a picture before it is made smaller, unless the model says less: 4K, 8 megapixels and
@@ -29,6 +30,8 @@ pub enum ModelTask {
         /// Whether the first dimension of every tensor counts items.
         batched: bool,
     },
+    /// A prompt to text.
+    Generate(Generation),
 }
 
 /// Settings of `task = "embed"`.
@@ -148,6 +151,7 @@ impl ModelTask {
             Self::Embed(_) => Task::Embed,
             Self::Classify(_) => Task::Classify,
             Self::Generic { .. } => Task::Generic,
+            Self::Generate(_) => Task::Generate,
         }
     }
 
@@ -157,6 +161,7 @@ impl ModelTask {
             ("embed", Task::Embed),
             ("classify", Task::Classify),
             ("generic", Task::Generic),
+            ("generate", Task::Generate),
         ];
         match keys.required_choice("task", &tasks) {
             Task::Embed => Self::Embed(embedding(keys)),
@@ -164,6 +169,7 @@ impl ModelTask {
             Task::Generic => Self::Generic {
                 batched: keys.flag("batched", true),
             },
+            Task::Generate => Self::Generate(Generation::read(keys)),
         }
     }
 }

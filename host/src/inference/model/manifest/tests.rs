@@ -127,7 +127,7 @@ fn all_mistakes_are_reported_at_once_with_key_and_value() {
     assert_eq!(mistakes[0], "name is missing");
     assert_eq!(
         mistakes[1],
-        "task is \"chat\"; it must be \"embed\" or \"classify\" or \"generic\""
+        "task is \"chat\"; it must be \"embed\" or \"classify\" or \"generic\" or \"generate\""
     );
     assert_eq!(mistakes[2], "nmae is not a key of model.toml");
 
@@ -173,4 +173,50 @@ fn mistakes_in_tables_name_the_table() {
 fn broken_toml_is_one_mistake() {
     let mistakes = Manifest::parse("name = ").expect_err("a mistake");
     assert_eq!(mistakes.len(), 1);
+}
+
+const GENERIC: &str = r#"
+    name = "g"
+    task = "generic"
+    model_file = "model.onnx"
+    created = 1
+    owned_by = "us"
+"#;
+
+#[test]
+fn shapes_to_warm_up_with_are_read_as_the_onnx_file_has_them() {
+    let read = |more: &str| Manifest::parse(&format!("{GENERIC}{more}")).expect("no mistake");
+    assert_eq!(read("").warm_up, WarmUp::default());
+    let batched = read("[warm_up]\nshapes = { \"pixels\" = [1, 3, 8, 8] }");
+    assert_eq!(batched.warm_up.shapes["pixels"], [1, 3, 8, 8]);
+    let whole = read("batched = false\n[warm_up.shapes]\nx = [4]\ny = []");
+    assert_eq!(whole.warm_up.shapes["x"], [4]);
+    assert!(whole.warm_up.shapes["y"].is_empty(), "a scalar");
+}
+
+#[test]
+fn shapes_that_no_item_has_are_told_with_the_input() {
+    let check = |more: &str, part: &str| {
+        let mistakes = Manifest::parse(&format!("{GENERIC}{more}")).expect_err(part);
+        assert!(mistakes[0].contains(part), "{mistakes:?}");
+    };
+    let key = "warm_up.shapes.pixels is";
+    check("warm_up.shapes.pixels = [3, 8]", "that of the batch, is 1");
+    check("warm_up.shapes.pixels = []", "that of the batch, is 1");
+    for shape in [
+        "[1, 0]",
+        "[1, -1]",
+        "[1, \"a\"]",
+        "8",
+        "[1, 9999999, 9999999]",
+    ] {
+        check(&format!("warm_up.shapes.pixels = {shape}"), key);
+    }
+    check("warm_up.shapes.pixels = [1,1,1,1,1,1,1,1,1]", "up to 8");
+    check("warm_up.shape.pixels = [1]", "warm_up.shape is not a key");
+    let mistakes = Manifest::parse(&format!("{EMBED}warm_up.shapes.x = [1]")).expect_err("a text");
+    assert!(
+        mistakes[0].contains("only task = \"generic\" has it"),
+        "{mistakes:?}"
+    );
 }

@@ -14,12 +14,12 @@ spin_sdk::wit_bindgen::generate!({
     generate_all,
 });
 
-use exports::brink::edge::fast::{Guest, Reply};
+use exports::brink::edge::fast::{Guest, Message};
 
 struct Door;
 
 impl Guest for Door {
-    fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<Reply> {
+    fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<Message> {
         let target = head.split(|byte| matches!(byte, b' ' | b'\n')).nth(1)?;
         match target {
             b"/door/echo" => Some(reply(
@@ -38,14 +38,40 @@ impl Guest for Door {
             }
             b"/door/no-head" => Some(reply("nonsense", Vec::new())),
             b"/door/wrong-length" => Some(reply("200\ncontent-length: 7", Vec::new())),
+            b"/door/call" => Some(reply(&call(&body), b"asked".to_vec())),
+            b"/door/call-twice" | b"/door/resume-trap" | b"/door/resume-passes" => {
+                Some(reply(&call(b"http://self/hello"), Vec::new()))
+            }
+            b"/door/no-call" => Some(reply("call nonsense", Vec::new())),
             b"/door/split-response" => Some(reply("200\ntransfer-encoding: chunked", Vec::new())),
+            _ => None,
+        }
+    }
+
+    /// Tells what became of the call to the URL in the request's body.
+    fn resume(head: Vec<u8>, body: Vec<u8>, made: Message, result: Message) -> Option<Message> {
+        let target = head.split(|byte| matches!(byte, b' ' | b'\n')).nth(1)?;
+        match target {
+            b"/door/call" => {
+                let status = result.head.split(|byte| *byte == b'\n').next()?;
+                let told = [body.as_slice(), &made.body, status, &result.body];
+                Some(reply("200\nx-door: resumed", told.join(&b'|')))
+            }
+            b"/door/call-twice" => Some(made),
+            b"/door/resume-trap" => panic!("trap on request"),
             _ => None,
         }
     }
 }
 
-fn reply(head: &str, body: Vec<u8>) -> Reply {
-    Reply {
+/// The head of a call to that URL.
+fn call(url: &[u8]) -> String {
+    let url = String::from_utf8_lossy(url);
+    format!("call POST {url}\ncontent-type: text/plain\ntimeout-ms: 1000\nnote-own: 1")
+}
+
+fn reply(head: &str, body: Vec<u8>) -> Message {
+    Message {
         head: head.into(),
         body,
     }

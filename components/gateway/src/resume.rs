@@ -1,0 +1,274 @@
+//! Requests that the synchronous door answers in two steps, with a call to the host in between.
+//!
+//! ```text
+//!  answer: head, body -> Missing -> Ask: the call, and notes -.
+//!                                                             host calls upstream; no instance is held
+//!  resume: head, body, notes -> Missing, once more <----------'
+//!                                  '-> is it the same call? -> the answer, and entries to store
+//! ```
+//!
+//! Nothing is kept in between, so the second step reads the request again: that costs microseconds, and a
+//! request that waits costs its own bytes. What it finds has to lead to the very same call. If it does not,
+//! because the model, the policy or the stored entries have changed, the other door begins anew.
+
+use std::time::Duration;
+
+use brink_cache::Key;
+
+use crate::hit::LookUp;
+use crate::items::Fetched;
+use crate::rate::{Admission, RATE_LIMIT, RATE_LIMIT_POLICY};
+use crate::reply::Reply;
+
+/// What a call to the host begins with.
+const CALL: &str = "call POST ";
+const ID: &str = "note-id";
+const FOUND: &str = "note-found";
+const LIMIT: &str = "note-ratelimit";
+const LIMIT_POLICY: &str = "note-ratelimit-policy";
+
+/// What the second step has to know of the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The request's id.
+    pub id: String,
+    /// What each look-up gave, in order.
+    pub found: String,
+    /// What the tenant is told of its limits, if it has some.
+    pub limits: Option<[String; 2]>,
+}
+
+impl Notes {
+    /// Of a request that was admitted, or is not limited.
+    pub fn new(id: String, found: String, admission: Option<&Admission>) -> Self {
+        let limits = admission.map(|admission| admission.fields().map(|(_, value)| value));
+        Self { id, found, limits }
+    }
+
+    /// The head of a call to `url` that may take so long. `media` is what its body is.
+    pub fn call(&self, url: &str, media: &str, timeout: Duration) -> Vec<u8> {
+        let Self { id, found, limits } = self;
+        let timeout = timeout.as_millis();
+        let mut head = format!(
+            "{CALL}{url}\ncontent-type: {media}\ntimeout-ms: {timeout}\n{ID}: {id}\n{FOUND}: {found}"
+        );
+        if let Some([policy, limit]) = limits {
+            head.push_str(&format!("\n{LIMIT_POLICY}: {policy}\n{LIMIT}: {limit}"));
+        }
+        head.into_bytes()
+    }
+
+    /// Reads them back; `None` for anything else.
+    pub fn read(head: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(head).ok()?.split('\n');
+        lines.next()?.strip_prefix(CALL)?;
+        let mut notes = Self::default();
+        let (mut policy, mut limit) = (None, None);
+        for line in lines {
+            let (name, value) = line.split_once(": ")?;
+            match name {
+                ID => value.clone_into(&mut notes.id),
+                FOUND => value.clone_into(&mut notes.found),
+                LIMIT_POLICY => policy = Some(value.to_owned()),
+                LIMIT => limit = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        notes.limits = policy.zip(limit).map(|(policy, limit)| [policy, limit]);
+        Some(notes)
+    }
+
+    /// Tells the client where it stands.
+    pub fn tell(&self, reply: Reply) -> Reply {
+        match &self.limits {
+            None => reply,
+            Some([policy, limit]) => reply
+                .join(RATE_LIMIT_POLICY, policy)
+                .join(RATE_LIMIT, limit),
+        }
+    }
+}
+
+/// How the host's call went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// There is an answer, and how long it took.
+    Answered(Duration),
+    /// It took too long.
+    TimedOut,
+    /// It has more bytes than the host takes.
+    TooLarge,
+    /// Nobody answered.
+    Unreachable,
+}
+
+impl Told {
+    /// Reads the head of a result.
+    pub fn read(head: &[u8]) -> Self {
+        let head = std::str::from_utf8(head).unwrap_or_default();
+        let mut lines = head.split('\n');
+        match lines.next() {
+            Some("timeout") => Self::TimedOut,
+            Some("too-large") => Self::TooLarge,
+            // What the host says is in the body, whatever its status.
+            Some(status) if status.parse::<u16>().is_ok() => {
+                let took = lines.find_map(|line| line.strip_prefix("took-us: "));
+                let took = took.and_then(|took| took.parse().ok()).unwrap_or(0);
+                Self::Answered(Duration::from_micros(took))
+            }
+            _ => Self::Unreachable,
+        }
+    }
+}
+
+/// A store that notes what each look-up gave.
+#[derive(Debug)]
+pub struct Recording<S> {
+    store: S,
+    found: String,
+}
+
+const ABSENT: char = '0';
+const THERE: char = '1';
+const FAILED: char = '2';
+
+impl<S: LookUp> Recording<S> {
+    /// Nothing was asked yet.
+    pub fn new(store: S) -> Self {
+        let found = String::new();
+        Self { store, found }
+    }
+
+    /// What was found.
+    pub fn found(self) -> String {
+        self.found
+    }
+}
+
+impl<S: LookUp> LookUp for Recording<S> {
+    fn get(&mut self, key: &Key) -> Fetched {
+        let fetched = self.store.get(key);
+        self.found.push(match fetched {
+            Fetched::Absent | Fetched::NotAsked => ABSENT,
+            Fetched::Bytes(_) => THERE,
+            Fetched::Failed => FAILED,
+        });
+        fetched
+    }
+}
+
+/// A store that gives what it gave before: what was missing is still missing, although others may have
+/// stored it meanwhile.
+#[derive(Debug)]
+pub struct Replaying<'a, S> {
+    store: S,
+    found: std::str::Chars<'a>,
+}
+
+impl<'a, S: LookUp> Replaying<'a, S> {
+    /// As it was noted.
+    pub fn new(store: S, found: &'a str) -> Self {
+        let found = found.chars();
+        Self { store, found }
+    }
+}
+
+impl<S: LookUp> LookUp for Replaying<'_, S> {
+    fn get(&mut self, key: &Key) -> Fetched {
+        match self.found.next() {
+            Some(THERE) => self.store.get(key),
+            Some(FAILED) => Fetched::Failed,
+            _ => Fetched::Absent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::*;
+
+    /// Gives what it holds, front first, and `Absent` at the end.
+    struct Queue(Vec<Fetched>);
+
+    impl LookUp for Queue {
+        fn get(&mut self, _: &Key) -> Fetched {
+            match self.0.is_empty() {
+                true => Fetched::Absent,
+                false => self.0.remove(0),
+            }
+        }
+    }
+
+    #[test]
+    fn notes_come_back_as_they_were_written() {
+        for limits in [
+            None,
+            Some(["\"requests\";q=2;w=2".to_owned(), "r".to_owned()]),
+        ] {
+            let notes = Notes {
+                id: "req-1".to_owned(),
+                found: "0102".to_owned(),
+                limits,
+            };
+            let head = notes.call("http://h/infer", "a/b", Duration::from_secs(2));
+            assert!(
+                head.starts_with(
+                    b"call POST http://h/infer\ncontent-type: a/b\ntimeout-ms: 2000\n"
+                )
+            );
+            assert_eq!(Notes::read(&head), Some(notes));
+        }
+        for foreign in [
+            &b""[..],
+            b"200",
+            b"call GET x",
+            b"call POST x\nno colon",
+            b"\xff",
+        ] {
+            assert_eq!(Notes::read(foreign), None);
+        }
+    }
+
+    #[test]
+    fn limits_are_told_once_the_answer_is_there() {
+        let notes = Notes {
+            limits: Some(["p".to_owned(), "l".to_owned()]),
+            ..Notes::default()
+        };
+        let reply = notes.tell(Reply::empty(StatusCode::OK));
+        assert_eq!(reply.header("ratelimit"), Some("l"));
+        assert_eq!(reply.header("ratelimit-policy"), Some("p"));
+    }
+
+    #[test]
+    fn results_tell_how_the_call_went() {
+        let took = Told::Answered(Duration::from_micros(1500));
+        assert_eq!(Told::read(b"200\ntook-us: 1500"), took);
+        assert_eq!(Told::read(b"503"), Told::Answered(Duration::ZERO));
+        assert_eq!(Told::read(b"timeout"), Told::TimedOut);
+        assert_eq!(Told::read(b"too-large"), Told::TooLarge);
+        for head in [&b"unreachable"[..], b"", b"\xff", b"else"] {
+            assert_eq!(Told::read(head), Told::Unreachable);
+        }
+    }
+
+    #[test]
+    fn what_was_missing_is_missing_again_and_the_rest_is_looked_up() {
+        let key = Key::from_hex(&"0".repeat(64)).unwrap();
+        let there = || Fetched::Bytes(Bytes::from_static(b"entry"));
+        let first = vec![there(), Fetched::Absent, Fetched::Failed];
+        let mut recording = Recording::new(Queue(first.clone()));
+        let given: Vec<_> = (0..3).map(|_| recording.get(&key)).collect();
+        assert_eq!(given, first);
+        let found = recording.found();
+        assert_eq!(found, "102");
+        // Another request has stored it all.
+        let mut replaying = Replaying::new(Queue(vec![there(), there(), there()]), &found);
+        let again: Vec<_> = (0..4).map(|_| replaying.get(&key)).collect();
+        assert_eq!(again[..3], first);
+        assert_eq!(again[3], Fetched::Absent, "more than was noted");
+    }
+}
