@@ -16,12 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use clap::Args;
+use http::Method;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::environment::Environment;
+use crate::load::{Call, Connection};
 use crate::process::Server;
 use crate::report::{self, Table};
 use client::{Client, Phase, Transport};
@@ -46,6 +49,8 @@ pub(crate) struct Options {
 const OPENING: usize = 64;
 /// Not counted: everybody begins.
 const WARM_UP: Duration = Duration::from_secs(3);
+/// Longer than sessions keep what they do not need (`inference.idle_shrink_after_ms`).
+const SETTLE: Duration = Duration::from_secs(7);
 /// Files that a process needs besides its connections.
 const OTHER_FILES: usize = 256;
 
@@ -156,6 +161,8 @@ fn told(name: &str, found: &Found) -> Vec<String> {
 /// Opens all clients, lets them ask, and watches.
 async fn measure(options: &Options, case: Case) -> Result<Found> {
     let server = start(options, case).await?;
+    // The model gives back what loading it took.
+    tokio::time::sleep(SETTLE).await;
     let before = server.resident_mib()?;
     let (phase, watched) = watch::channel(Phase::Opening);
     let tallies = Arc::<client::Tally>::default();
@@ -168,9 +175,15 @@ async fn measure(options: &Options, case: Case) -> Result<Found> {
     let (elapsed, cpu) = (start.elapsed(), server.cpu_seconds()? - cpu);
     let grown = server.resident_mib()? - before;
     phase.send(Phase::Over).context("clients listen")?;
-    let mut errors = 0;
+    let mut errors = Vec::new();
     while let Some(ended) = clients.join_next().await {
-        errors += usize::from(ended?.is_err());
+        errors.extend(ended?.err());
+    }
+    if let Some(first) = errors.first() {
+        report::progress(&format!(
+            "streams: {} clients failed: {first:#}",
+            errors.len()
+        ));
     }
     let (tokens, updates) = (tallies.tokens(), tallies.updates());
     ensure!(tokens > 0, "no client got a token");
@@ -179,7 +192,7 @@ async fn measure(options: &Options, case: Case) -> Result<Found> {
         tokens_per_update: tokens as f64 / updates as f64,
         bytes_per_token: tallies.bytes() as f64 / tokens as f64,
         tokens_per_second: tokens as f64 / elapsed.as_secs_f64(),
-        errors,
+        errors: errors.len(),
         mib_per_thousand: grown * 1000.0 / case.clients as f64,
         cpu_us_per_token: cpu * 1e6 / tokens as f64,
     })
@@ -196,7 +209,19 @@ async fn start(options: &Options, case: Case) -> Result<Server> {
         format!("server.max_connections={room}"),
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    options.environment.start_brink(&settings).await
+    let server = options.environment.start_brink(&settings).await?;
+    // It listens before it serves. What the first request costs is none of the clients'.
+    let models = Call {
+        method: Method::GET,
+        path: "/v1/models",
+        body: Bytes::new(),
+        content_type: "application/json",
+    };
+    Connection::open(server.address)
+        .await?
+        .send(&models)
+        .await?;
+    Ok(server)
 }
 
 async fn open(

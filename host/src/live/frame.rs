@@ -73,6 +73,11 @@ pub(super) fn text(id: &str, choice: u32, text: &str) -> String {
     frame.text("t", text).end()
 }
 
+/// `{"t":" word"}`: more of the text that the last message of text was of.
+pub(super) fn more_text(text: &str) -> String {
+    format!("{{\"t\":{}}}", quoted(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +85,7 @@ mod tests {
     #[test]
     fn text_is_as_short_as_can_be() {
         assert_eq!(text("1", 0, " word"), r#"{"id":"1","t":" word"}"#);
+        assert_eq!(more_text(" word"), r#"{"t":" word"}"#);
         assert_eq!(text("1", 2, "\n"), r#"{"id":"1","i":2,"t":"\n"}"#);
     }
 

@@ -75,6 +75,8 @@ pub(super) struct Session<S, A> {
     /// Set when no further request is taken: why.
     draining: Option<Ended>,
     mistakes: u32,
+    /// What the last message of text was of: the next one of the same needs no id.
+    last_text: Option<(u64, u32)>,
 }
 
 /// A request that is being answered.
@@ -111,6 +113,7 @@ impl<S: Socket, A: Answer> Session<S, A> {
             gap_ends: None,
             draining: None,
             mistakes: 0,
+            last_text: None,
         }
     }
 
@@ -207,11 +210,20 @@ impl<S: Socket, A: Answer> Session<S, A> {
 
     fn send(&mut self, piece: Piece) -> Result<(), Gone> {
         let (frame, is_text) = match piece {
-            Piece::Text { key, text, .. } => (frame::text(&key.id, key.choice, &text), true),
+            Piece::Text { key, text, .. } => (self.text(&key, &text), true),
             Piece::Frame { frame, .. } => (frame, false),
         };
         self.context.metrics.sent(frame.len(), is_text);
         self.socket.start_send(Outgoing::Text(frame))
+    }
+
+    fn text(&mut self, key: &Key, text: &str) -> String {
+        let of = Some((key.request, key.choice));
+        if std::mem::replace(&mut self.last_text, of) == of {
+            frame::more_text(text)
+        } else {
+            frame::text(&key.id, key.choice, text)
+        }
     }
 
     /// The end, once nothing is under way any more.

@@ -50,8 +50,25 @@ async fn text_merges_while_the_client_does_not_read() {
     }
     wire.reads(true);
     let messages = wire.messages(3).await;
-    assert_eq!(messages[1], r#"{"id":"1","t":" word"}"#);
-    assert_eq!(messages[2], r#"{"id":"1","t":" word word word"}"#);
+    assert_eq!(messages[1], r#"{"t":" word"}"#);
+    assert_eq!(messages[2], r#"{"t":" word word word"}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_has_an_id_where_it_is_of_another_request_than_the_last() {
+    let fixture = begin(config());
+    let (wire, answers) = (&fixture.wire, &fixture.answers);
+    wire.asks(r#"{"id":"1","path":"/stream"}"#);
+    answers.pieces.0.add_permits(1);
+    assert_eq!(wire.messages(1).await[0], r#"{"id":"1","t":" word"}"#);
+    answers.pieces.0.add_permits(1);
+    assert_eq!(wire.messages(2).await[1], r#"{"t":" word"}"#);
+    // The same id, and another request.
+    wire.asks(r#"{"id":"1","cancel":true}"#);
+    wire.asks(r#"{"id":"1","path":"/stream"}"#);
+    wire.messages(3).await;
+    answers.pieces.0.add_permits(1);
+    assert_eq!(wire.messages(4).await[3], r#"{"id":"1","t":" word"}"#);
 }
 
 #[tokio::test(start_paused = true)]
