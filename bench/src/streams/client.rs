@@ -202,7 +202,7 @@ impl Client {
         let mut over = phase.clone();
         tokio::select! {
             ended = self.stream(&phase, &tally) => ended,
-            over = over.wait_for(|phase| *phase == Phase::Over) => Ok(drop(over?)),
+            over = over.wait_for(|phase| *phase == Phase::Over) => over.map(|_| ()).map_err(Into::into),
         }
     }
 
