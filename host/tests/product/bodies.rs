@@ -168,7 +168,9 @@ async fn announced(product: &Product, size: usize) -> String {
 async fn bodies_up_to_the_limit_are_answered_and_larger_ones_refused() {
     let folder = tempfile::tempdir().unwrap();
     models(folder.path());
-    let product = Product::with_models(folder.path(), &[], &[]).await;
+    // As much as an edge takes.
+    let set = ["inference.max_output_mib=16"];
+    let product = Product::with_models(folder.path(), &[], &set).await;
     let mut client = product.client().await;
     // Down again, too: what an instance has left of a large body must not be in the way of the next one.
     for size in [1 << 20, 6 << 20, 12 << 20, LIMIT, 11 << 20, LIMIT - 1] {
