@@ -197,7 +197,7 @@ fn chosen(model: &Model, variant: Option<&str>) -> Result<Option<&'static str>, 
         return Ok(model.variants.first().copied());
     };
     let found = model.variants.iter().find(|variant| **variant == wanted);
-    let found = found.ok_or_else(|| Error::NoSuchVariant {
+    let found = found.ok_or(Error::NoSuchVariant {
         model: model.name,
         variants: model.variants,
     })?;
