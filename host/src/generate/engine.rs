@@ -164,7 +164,7 @@ impl Engine {
             match other.filter(|_| room) {
                 Some(slot) => {
                     self.put_aside(slot);
-                    self.next = Some(entry);
+                    self.put_back(entry);
                 }
                 None => {
                     self.put_back(entry);

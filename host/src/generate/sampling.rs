@@ -12,6 +12,10 @@ use brink_protocol::generate::Sampling;
 
 use crate::inference::BackendError;
 
+/// Tokens less probable than this, compared with the most probable one, are never drawn: so most of a vocabulary
+/// need not be looked at twice. All of them together are less probable than any reader would notice.
+const NEGLIGIBLE: f32 = 1e-8;
+
 /// Chooses the tokens of one request.
 #[derive(Clone, Debug)]
 pub(super) struct Sampler {
@@ -19,14 +23,15 @@ pub(super) struct Sampler {
     random: Random,
     /// How often each token was written.
     written: HashMap<u32, u32>,
-    /// Kept from token to token for its memory.
+    /// Kept from token to token for their memory.
+    penalised: Vec<f32>,
     candidates: Vec<Candidate>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u32,
-    /// Its logit at first, then its probability times a constant.
+    /// Its probability times a constant.
     weight: f32,
 }
 
@@ -53,6 +58,7 @@ impl Sampler {
             random: Random(sampling.seed.unwrap_or(seed)),
             sampling,
             written: HashMap::new(),
+            penalised: Vec::new(),
             candidates: Vec::new(),
         }
     }
@@ -62,51 +68,69 @@ impl Sampler {
     /// # Errors
     /// When the logits are no numbers to choose by.
     pub(super) fn choose(&mut self, logits: &[f32]) -> Result<Chosen, BackendError> {
-        self.collect(logits);
-        let best = best(&self.candidates).ok_or(BackendError::NotFinite)?;
-        let id = match self.sampling.temperature {
-            0.0 => best.id,
-            temperature => self.draw(best, temperature),
-        };
+        let penalised = self.penalise(logits);
+        let id = if penalised {
+            let logits = std::mem::take(&mut self.penalised);
+            let id = self.pick(&logits);
+            self.penalised = logits;
+            id
+        } else {
+            self.pick(logits)
+        }?;
         *self.written.entry(id).or_default() += 1;
         let top = self.sampling.logprobs;
         let logprobs = top.map(|top| logprobs(logits, id, usize::from(top)));
         Ok(Chosen { id, logprobs })
     }
 
-    /// Every token with its logit, less its penalties.
-    fn collect(&mut self, logits: &[f32]) {
-        let ids = 0..u32::try_from(logits.len()).unwrap_or(u32::MAX);
-        let all = ids.zip(logits).map(|(id, weight)| Candidate {
-            id,
-            weight: *weight,
-        });
-        self.candidates.clear();
-        self.candidates.extend(all);
+    /// Takes the penalties from a copy of the logits, if there are any.
+    fn penalise(&mut self, logits: &[f32]) -> bool {
         let Sampling {
             presence_penalty,
             frequency_penalty,
             ..
         } = self.sampling;
-        if presence_penalty == 0.0 && frequency_penalty == 0.0 {
-            return;
+        if self.written.is_empty() || (presence_penalty == 0.0 && frequency_penalty == 0.0) {
+            return false;
         }
+        self.penalised.clear();
+        self.penalised.extend_from_slice(logits);
         for (id, times) in &self.written {
-            if let Some(candidate) = self.candidates.get_mut(*id as usize) {
-                candidate.weight -= presence_penalty + frequency_penalty * *times as f32;
+            if let Some(logit) = self.penalised.get_mut(*id as usize) {
+                *logit -= presence_penalty + frequency_penalty * *times as f32;
             }
+        }
+        true
+    }
+
+    fn pick(&mut self, logits: &[f32]) -> Result<u32, BackendError> {
+        let most = most(logits);
+        if !most.is_finite() {
+            return Err(BackendError::NotFinite);
+        }
+        let best = logits.iter().position(|logit| *logit == most);
+        let best = best.and_then(|place| u32::try_from(place).ok());
+        let best = best.ok_or(BackendError::NotFinite)?;
+        match self.sampling.temperature {
+            0.0 => Ok(best),
+            temperature => Ok(self.draw(logits, most, temperature).unwrap_or(best)),
         }
     }
 
-    fn draw(&mut self, best: Candidate, temperature: f32) -> u32 {
-        for candidate in &mut self.candidates {
-            // The most probable one has 1, so that nothing overflows.
-            candidate.weight = ((candidate.weight - best.weight) / temperature).exp();
-        }
-        let least = self.sampling.min_p;
-        // Weights that are 0 or NaN are never drawn.
+    /// `None` if rounding left nothing to draw.
+    fn draw(&mut self, logits: &[f32], most: f32, temperature: f32) -> Option<u32> {
+        let least = self.sampling.min_p.max(NEGLIGIBLE);
+        // NaN is above nothing.
+        let least_logit = most + temperature * least.ln();
+        let all = (0..).zip(logits);
+        let probable = all.filter(|(_, logit)| **logit >= least_logit);
+        self.candidates.clear();
         self.candidates
-            .retain(|it| it.weight > 0.0 && it.weight >= least);
+            .extend(probable.map(|(id, logit)| Candidate {
+                id,
+                // The most probable one has 1, so that nothing overflows.
+                weight: ((logit - most) / temperature).exp(),
+            }));
         keep_most(&mut self.candidates, self.sampling.top_k as usize);
         keep_nucleus(&mut self.candidates, self.sampling.top_p);
         let total: f64 = self.candidates.iter().map(|it| f64::from(it.weight)).sum();
@@ -115,17 +139,27 @@ impl Sampler {
             left -= f64::from(it.weight);
             left < 0.0
         });
-        drawn.map_or(best.id, |it| it.id)
+        drawn.map(|it| it.id)
     }
 }
 
-/// The most probable candidate, of equals the first; `None` if none is finite.
-fn best(candidates: &[Candidate]) -> Option<Candidate> {
-    let finite = candidates.iter().filter(|it| it.weight.is_finite());
-    finite.fold(None, |best: Option<Candidate>, it| match best {
-        Some(best) if best.weight >= it.weight => Some(best),
-        _ => Some(*it),
-    })
+/// The largest of some numbers, NaN left out; minus infinity if there is none. In lanes, so that the compiler can do
+/// several at a time: this is what each token costs at least.
+fn most(numbers: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = numbers.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, number) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, *number);
+        }
+    }
+    let rest = rest.iter().copied();
+    lanes
+        .into_iter()
+        .chain(rest)
+        .fold(f32::NEG_INFINITY, larger)
 }
 
 /// Most probable first, of equals the lower id: an order in which nothing is left to chance.
@@ -164,8 +198,7 @@ fn keep_nucleus(candidates: &mut Vec<Candidate>, share: f32) {
 }
 
 fn logprobs(logits: &[f32], chosen: u32, count: usize) -> Logprobs {
-    let finite = logits.iter().copied().filter(|logit| !logit.is_nan());
-    let most = finite.fold(f32::NEG_INFINITY, f32::max);
+    let most = most(logits);
     let sum: f64 = logits
         .iter()
         .map(|logit| f64::from(logit - most).exp())

@@ -378,7 +378,9 @@ proptest! {
         prop_assert!(bench.seen(|seen| seen.most) <= budget.max(CONTEXT));
         for (one, reader) in all.iter().zip(readers) {
             if let Some(reader) = reader {
-                prop_assert_eq!(told(reader).text, alone(one));
+                let told = told(reader);
+                prop_assert!(matches!(told.end, Some(Ok(_))), "{:?}", told.end);
+                prop_assert_eq!(told.text, alone(one));
             }
         }
     }
