@@ -119,7 +119,11 @@ fn answer(native: &Native, head: &Head<'_>, body: Bytes) -> Result<Reply, ApiErr
     let pending = match begun? {
         Begun::Answered(reply) => return Ok(reply),
         Begun::Pending(pending) => pending,
-        Begun::CatalogNeeded(_) | Begun::Unbound(_) | Begun::Tokenize(_) | Begun::Origin => {
+        Begun::CatalogNeeded(_)
+        | Begun::Unbound(_)
+        | Begun::Tokenize(_)
+        | Begun::Kept(_)
+        | Begun::Origin => {
             unreachable!("all models are given, and nothing else is routed here")
         }
     };

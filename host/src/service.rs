@@ -36,16 +36,19 @@ mod config;
 mod error;
 mod follow;
 mod generate;
+mod kept;
 mod lead;
 mod model;
 mod plan;
 mod repository;
 mod room;
 mod share;
+mod texts;
 
 pub use config::{ServiceConfig, ServiceConfigError};
 pub use error::InferError;
 pub use generate::GenerateStream;
+pub use kept::KeptLimits;
 pub use model::{GenerateOptions, Model, OpenError, Pool};
 pub use repository::{
     ChangeError, FolderLoader, Loaded, Loader, Repository, RepositoryConfig, RepositoryMetrics,
@@ -54,9 +57,11 @@ pub use repository::{
 
 use active::ActiveCalls;
 use call::Call;
+use kept::KeptTexts;
 use lead::Answer;
 use room::Room;
 use share::{Admitted, Shares};
+use texts::Texts;
 
 /// Answers calls for one or more models. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -74,6 +79,8 @@ struct Inner {
     room: Room,
     calls: ActiveCalls,
     shares: Shares,
+    texts: Texts,
+    kept: KeptTexts,
     items: CacheItems,
     results: ResultsConfig,
     config: ServiceConfig,
@@ -153,6 +160,8 @@ impl InferService {
             room: Room::new(config.max_decoded_bytes),
             calls: ActiveCalls::default(),
             shares: Shares::new(config.max_tenants),
+            texts: Texts::default(),
+            kept: KeptTexts::new(config.kept),
             items,
             results,
             config,

@@ -37,6 +37,8 @@ pub enum FaultCode {
     TooManyInFlight,
     /// The tenant's model time is used up.
     ModelTimeSpent,
+    /// No text is kept under that id.
+    UnknownStream,
 }
 
 impl FaultCode {
@@ -45,7 +47,7 @@ impl FaultCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::UnknownModel => 404,
+            Self::UnknownModel | Self::UnknownStream => 404,
             Self::ModelChanged => 409,
             Self::InputTooLong => 400,
             Self::Overloaded => 503,
@@ -67,6 +69,7 @@ impl FaultCode {
             Self::ModelFailed => "model_failed",
             Self::TooManyInFlight => "too_many_in_flight",
             Self::ModelTimeSpent => "model_time_spent",
+            Self::UnknownStream => "stream_not_found",
         }
     }
 }

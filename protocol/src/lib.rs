@@ -1,6 +1,6 @@
 //! What Brink's edge and host say to each other.
 //!
-//! Four calls, all HTTP, all answered with a binary [`message`], or a stream of such:
+//! Five calls, all HTTP, all answered with a binary [`message`], or a stream of such:
 //!
 //! | call | body | answer |
 //! | --- | --- | --- |
@@ -8,6 +8,7 @@
 //! | `POST /brink/v1/infer` | [`InferRequest`]: everything that one request lacks | [`InferReply`] |
 //! | `POST /brink/v1/tokenize` | [`TokenizeRequest`]: some texts | [`TokenizeReply`] |
 //! | `POST /brink/v1/generate` | [`GenerateRequest`]: a prompt | [`GenerateEvent`]s, each in a [frame](generate::frame) |
+//! | `POST /brink/v1/stream` | [`StreamRequest`]: a text that is kept | the same, or nothing |
 //!
 //! The status code says the same as the answer's [`Fault`], for logs and proxies between
 //! the two; the edge decides by the `Fault` alone.
@@ -25,7 +26,7 @@ pub mod tokenize;
 
 pub use catalog::{Catalog, ModelInfo, ModelKind, Reads, TextLimits};
 pub use fault::{Fault, FaultCode};
-pub use generate::{GENERATE_PATH, GenerateEvent, GenerateRequest};
+pub use generate::{GENERATE_PATH, GenerateEvent, GenerateRequest, STREAM_PATH, StreamRequest};
 pub use infer::{
     InferAnswer, InferReply, InferRequest, InferredItem, Input, ModelTime, TenantShare, Timings,
 };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::MAX_MESSAGE_BYTES;
 
 const MAGIC: &[u8; 3] = b"BRM";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +65,7 @@ mod tests {
         check(b"", MessageError::Foreign);
         check(b"{}", MessageError::Foreign);
         check(b"BRM\x09", MessageError::Version(9));
-        check(b"BRM\x04\x05a", MessageError::Malformed);
+        check(b"BRM\x05\x05a", MessageError::Malformed);
         let mut longer = encode(&vec![1u8]);
         longer.push(0);
         check(&longer, MessageError::Malformed);
@@ -75,7 +75,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_decoder_panic(mut bytes: Vec<u8>) {
             let _ = decode::<InferRequest>(&bytes);
-            bytes.splice(0..0, *b"BRM\x04");
+            bytes.splice(0..0, *b"BRM\x05");
             let _ = decode::<InferRequest>(&bytes);
             let _ = decode::<InferReply>(&bytes);
         }

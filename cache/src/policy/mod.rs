@@ -185,20 +185,25 @@ impl Policy {
     }
 }
 
-/// What holds where no policy is stored; `cache/policy.toml` says the same: embeddings are
-/// kept for a year, each tenant's apart, and nothing else is kept.
+/// What holds where no policy is stored; `cache/policy.toml` says the same: what a model gives is kept for a year,
+/// each tenant's apart, if it repeats. What origins answer is not kept.
 impl Default for Policy {
     fn default() -> Self {
-        let embed = Pattern::new("embed").expect("a plain name is a pattern");
-        let rule = Rule {
-            name: "embeddings".to_owned(),
+        let pattern = |task: &&str| Pattern::new(task).expect("a plain name is a pattern");
+        let rule = |name: &str, tasks: &[&str]| Rule {
+            name: name.to_owned(),
             matching: Matching {
-                task: Patterns(vec![embed]),
+                task: Patterns(tasks.iter().map(pattern).collect()),
                 ..Matching::default()
             },
             action: Action::Store(Box::new(Storing::new(Lifetimes::IMMUTABLE))),
         };
-        Self::new("default".to_owned(), vec![rule]).expect("the built-in policy passes every check")
+        let rules = vec![
+            rule("embeddings", &["embed"]),
+            rule("classifications", &["classify", "generic"]),
+            rule("completions", &["complete"]),
+        ];
+        Self::new("default".to_owned(), rules).expect("the built-in policy passes every check")
     }
 }
 

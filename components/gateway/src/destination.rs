@@ -5,7 +5,7 @@ use brink_cache::policy::ToOrigin;
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::in_force::InForce;
-use crate::route::Route;
+use crate::route::{Items, Route};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub enum Destination<'a> {
 }
 
 impl InForce {
-    /// Where a request goes. Below `/v1/` the routes of this edge go first, with any method: an origin there
+    /// Where a request goes. Texts that an origin writes are asked of it, also where a model of this edge could.
+    /// For the rest, below `/v1/` the routes of this edge go first, with any method: an origin there
     /// cannot take `/v1/embeddings` over by answering PUT. Elsewhere origins do: names such as `/health` or
     /// `/info` are those of many services, and an operator who puts one behind the edge means it.
     ///
@@ -27,7 +28,8 @@ impl InForce {
     pub fn destination<'a>(&'a self, head: &Head<'a>) -> Result<Destination<'a>, ApiError> {
         let own = Route::find(head.method, head.path);
         let is_known = !matches!(&own, Err(error) if error.code == ApiError::UNKNOWN_ROUTE);
-        if is_known && head.path.starts_with("/v1/") {
+        let are_texts = matches!(&own, Ok(Route::Items(Items::Chat | Items::Completion)));
+        if is_known && head.path.starts_with("/v1/") && !are_texts {
             return own.map(Destination::Own);
         }
         match self.policy().route_to_origin(head.path) {

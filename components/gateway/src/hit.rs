@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use brink_cache::key::Task;
 use brink_cache::{Key, RequestControl, UnixSeconds};
-use brink_protocol::{Catalog, Fault, FaultCode, InferAnswer, InferReply};
+use brink_protocol::{Catalog, Fault, FaultCode, GenerateRequest, InferAnswer, InferReply};
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -29,9 +29,10 @@ use crate::error::ApiError;
 use crate::head::Head;
 use crate::in_force::{Caller, InForce};
 use crate::items::{
-    Answer, Bound, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Timing,
-    UpstreamCall,
+    Answer, Bound, Fetched, Plan, Prefixes, Refresh, Request, Resolved, Stored, Streaming,
+    TextWaits, Timing, UpstreamCall,
 };
+use crate::kept_stream::{KeptStream, Read};
 use crate::origin::call::wants_key;
 use crate::reply::Reply;
 use crate::route::{Items, Route, Served};
@@ -79,6 +80,8 @@ pub enum Begun {
     Unbound(Box<Unbound>),
     /// A host has to be asked for tokens.
     Tokenize(Box<Tokenize>),
+    /// A host has to be asked about a text that it keeps.
+    Kept(Box<KeptStream>),
     /// An origin has to be asked, or its answers looked up.
     Origin,
 }
@@ -178,13 +181,21 @@ pub fn first(
 ) -> Result<First, ApiError> {
     let pending = match begin(head, body, known, clock)? {
         Begun::Answered(reply) => return Ok(First::Answered(reply)),
-        Begun::CatalogNeeded(_) | Begun::Unbound(_) | Begun::Tokenize(_) | Begun::Origin => {
+        Begun::CatalogNeeded(_)
+        | Begun::Unbound(_)
+        | Begun::Tokenize(_)
+        | Begun::Kept(_)
+        | Begun::Origin => {
             return Ok(First::Elsewhere);
         }
         Begun::Pending(pending) => pending,
     };
     Ok(match pending.settle(store, clock)? {
         Settled::Answered(reply) => First::Answered(reply),
+        // A door has one call, and there is one for each text.
+        Settled::Missing(missing) if missing.is_of_texts() && !missing.resolved.is_one_text() => {
+            First::Elsewhere
+        }
         Settled::Missing(missing) => First::Missing(missing),
         Settled::Stale(..) => First::Elsewhere,
     })
@@ -229,6 +240,10 @@ pub fn begin(
                 None => Ok(Begun::Unbound(Box::new(unbound))),
             }
         }
+        (Route::Kept(id), _) => Ok(match KeptStream::read(head, &id, &caller)? {
+            Read::Ask(asked) => Begun::Kept(Box::new(asked)),
+            Read::AtEnd(reply) => Begun::Answered(reply),
+        }),
         (Route::NotOffered(why), _) => Err(ApiError::not_offered(head.path, why)),
         (_, None) => Ok(Begun::CatalogNeeded(body)),
         (Route::Tokenize, Some(catalog)) => {
@@ -278,6 +293,7 @@ fn told(
         Route::Models
         | Route::Items(_)
         | Route::Tokenize
+        | Route::Kept(_)
         | Route::Healthy
         | Route::OpenApi
         | Route::NotOffered(_)
@@ -303,7 +319,10 @@ impl Unbound {
         let request = self.request.with_model(catalog, policy, chosen)?;
         let name = policy.model_of(&request.model);
         let model = Bound::find(catalog, name, request.version.as_deref())?;
-        let asked = asked(&self.route, head, model.model().task(), self.caller);
+        let asked = Asked {
+            sampling: request.form.sampling_facts(),
+            ..asked(&self.route, head, model.model().task(), self.caller)
+        };
         let planned = Planned {
             // Rules speak of the name that the client wrote; all else is the model's.
             ruling: Ruling::new(known.in_force, asked, &request.model),
@@ -400,6 +419,22 @@ impl Missing {
     /// The one upstream call for everything that is missing.
     pub fn upstream_call(&self, request_id: &str, timeout: Duration) -> UpstreamCall {
         self.resolved.upstream_call(request_id, timeout)
+    }
+
+    /// Whether what is missing are texts, for which there is another call.
+    pub fn is_of_texts(&self) -> bool {
+        self.resolved.texts().is_some()
+    }
+
+    /// One call for each text that is missing, in the order in which [`conclude`](Self::conclude) takes the results.
+    pub fn text_calls(&self, request_id: &str, waits: TextWaits) -> Vec<GenerateRequest> {
+        self.resolved.text_calls(request_id, waits)
+    }
+
+    /// The head of the answer, and the stream that becomes its body; `None` where the client wants no stream.
+    pub fn begin_stream(&self, clock: &impl Clock) -> Option<(Reply, Streaming)> {
+        let streaming = self.resolved.streaming(clock.now())?;
+        Some((self.resolved.stream_head(self.timing), streaming))
     }
 
     /// Tells how long the call took, where that is not the time since the look-up.

@@ -1,4 +1,4 @@
-//! A complete answer: always with its length, never chunked.
+//! A complete answer, always with its length; or the head of one whose body follows.
 
 use std::borrow::Cow;
 
@@ -90,6 +90,11 @@ impl Reply {
         if exchange.head_only {
             self.body = Bytes::new();
         }
+        self.finish_head(exchange)
+    }
+
+    /// The same for an answer whose body is written while it is sent: nobody knows its length.
+    pub fn finish_head(mut self, exchange: &Exchange) -> Self {
         self = self.with(X_REQUEST_ID, exchange.request_id.clone());
         if let Some(origin) = &exchange.allow_origin {
             self = self

@@ -22,6 +22,9 @@ use crate::reply::Reply;
 
 /// What a call to the host begins with.
 const CALL: &str = "call POST ";
+/// The same for one whose answer is passed on piece by piece.
+const STREAM: &str = "stream POST ";
+const WRITER: &str = "note-writer";
 const ID: &str = "note-id";
 const FOUND: &str = "note-found";
 const LIMIT: &str = "note-ratelimit";
@@ -36,24 +39,46 @@ pub struct Notes {
     pub found: String,
     /// What the tenant is told of its limits, if it has some.
     pub limits: Option<[String; 2]>,
+    /// How the pieces of the answer are passed on ([`DoorStream`](crate::door_stream::DoorStream)), where they are.
+    pub writer: Option<Vec<u8>>,
 }
 
 impl Notes {
     /// Of a request that was admitted, or is not limited.
     pub fn new(id: String, found: String, admission: Option<&Admission>) -> Self {
         let limits = admission.map(|admission| admission.fields().map(|(_, value)| value));
-        Self { id, found, limits }
+        Self {
+            id,
+            found,
+            limits,
+            writer: None,
+        }
+    }
+
+    /// For a call whose answer is passed on piece by piece.
+    pub fn with_writer(self, writer: Vec<u8>) -> Self {
+        let writer = Some(writer);
+        Self { writer, ..self }
     }
 
     /// The head of a call to `url` that may take so long. `media` is what its body is.
     pub fn call(&self, url: &str, media: &str, timeout: Duration) -> Vec<u8> {
-        let Self { id, found, limits } = self;
+        let Self {
+            id,
+            found,
+            limits,
+            writer,
+        } = self;
+        let begin = if writer.is_some() { STREAM } else { CALL };
         let timeout = timeout.as_millis();
         let mut head = format!(
-            "{CALL}{url}\ncontent-type: {media}\ntimeout-ms: {timeout}\n{ID}: {id}\n{FOUND}: {found}"
+            "{begin}{url}\ncontent-type: {media}\ntimeout-ms: {timeout}\n{ID}: {id}\n{FOUND}: {found}"
         );
         if let Some([policy, limit]) = limits {
             head.push_str(&format!("\n{LIMIT_POLICY}: {policy}\n{LIMIT}: {limit}"));
+        }
+        if let Some(writer) = writer {
+            head.push_str(&format!("\n{WRITER}: {}", hex(writer)));
         }
         head.into_bytes()
     }
@@ -61,7 +86,10 @@ impl Notes {
     /// Reads them back; `None` for anything else.
     pub fn read(head: &[u8]) -> Option<Self> {
         let mut lines = std::str::from_utf8(head).ok()?.split('\n');
-        lines.next()?.strip_prefix(CALL)?;
+        let first = lines.next()?;
+        first
+            .strip_prefix(CALL)
+            .or_else(|| first.strip_prefix(STREAM))?;
         let mut notes = Self::default();
         let (mut policy, mut limit) = (None, None);
         for line in lines {
@@ -71,6 +99,7 @@ impl Notes {
                 FOUND => value.clone_into(&mut notes.found),
                 LIMIT_POLICY => policy = Some(value.to_owned()),
                 LIMIT => limit = Some(value.to_owned()),
+                WRITER => notes.writer = Some(from_hex(value)?),
                 _ => {}
             }
         }
@@ -89,9 +118,29 @@ impl Notes {
     }
 }
 
+/// Values of headers are text.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)] as char);
+    bytes.iter().flat_map(digits).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()
+    };
+    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+}
+
 /// How the host's call went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
+    /// The answer has begun, and is passed on as it comes.
+    Streaming,
+    /// It was passed on to its end, and this is what became of it.
+    Gathered,
     /// There is an answer, and how long it took.
     Answered(Duration),
     /// It took too long.
@@ -108,6 +157,8 @@ impl Told {
         let head = std::str::from_utf8(head).unwrap_or_default();
         let mut lines = head.split('\n');
         match lines.next() {
+            Some("streaming") => Self::Streaming,
+            Some("gathered") => Self::Gathered,
             Some("timeout") => Self::TimedOut,
             Some("too-large") => Self::TooLarge,
             // What the host says is in the body, whatever its status.

@@ -15,6 +15,8 @@ pub enum Route {
     Model(String),
     /// What is served, as the Open Inference Protocol asks for it.
     Served(Served),
+    /// `GET` and `DELETE /v1/streams/{id}`
+    Kept(String),
     /// `POST /tokenize`
     Tokenize,
     /// `GET /info`
@@ -44,6 +46,12 @@ pub enum Items {
     Similarity,
     /// `POST /predict`
     Predict,
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completion,
+    /// `POST /v1/streams`
+    Stream,
 }
 
 /// A model, and which version of it; `None` for the one that is served by default.
@@ -79,9 +87,14 @@ impl Items {
     pub fn method(&self) -> &'static str {
         match self {
             Self::Embeddings(verb) => verb.method(),
-            Self::Classify | Self::Infer(_) | Self::Embed | Self::Similarity | Self::Predict => {
-                "POST"
-            }
+            Self::Classify
+            | Self::Infer(_)
+            | Self::Embed
+            | Self::Similarity
+            | Self::Predict
+            | Self::Chat
+            | Self::Completion
+            | Self::Stream => "POST",
         }
     }
 
@@ -93,6 +106,9 @@ impl Items {
             Self::Embed => "/embed".into(),
             Self::Similarity => "/similarity".into(),
             Self::Predict => "/predict".into(),
+            Self::Chat => "/v1/chat/completions".into(),
+            Self::Completion => "/v1/completions".into(),
+            Self::Stream => "/v1/streams".into(),
             Self::Infer(Target { model, version }) => match version {
                 Some(version) => format!("/v2/models/{model}/versions/{version}/infer").into(),
                 None => format!("/v2/models/{model}/infer").into(),
@@ -148,6 +164,7 @@ impl Route {
             Self::Tokenize => true,
             Self::Models
             | Self::Model(_)
+            | Self::Kept(_)
             | Self::Info
             | Self::Healthy
             | Self::OpenApi
@@ -164,8 +181,14 @@ impl Route {
                 "GET, HEAD, POST, QUERY, OPTIONS",
             ),
             "/v1/classify" => (Self::Items(Items::Classify), WRITE),
+            "/v1/chat/completions" => (Self::Items(Items::Chat), WRITE),
+            "/v1/completions" => (Self::Items(Items::Completion), WRITE),
+            "/v1/streams" => (Self::Items(Items::Stream), WRITE),
             "/v1/models" => (Self::Models, READ),
             "/openapi.json" => (Self::OpenApi, READ),
+            _ if let Some(id) = path.strip_prefix("/v1/streams/") => {
+                (Self::Kept(id.to_owned()), "GET, DELETE, OPTIONS")
+            }
             _ => match path.strip_prefix("/v1/models/") {
                 Some(name) if is_name(name) => (Self::Model(percent_decoded(name)), READ),
                 Some(_) => return Err(ApiError::unknown_route(path)),

@@ -64,7 +64,10 @@ pub fn stored_keys(
     let mut keys = BTreeSet::new();
     for method in methods(&route) {
         let caller = Caller::unlimited(tenant.clone());
-        let asked = Asked::own(method, route.path(), task, caller);
+        let asked = Asked {
+            sampling: request.form.sampling_facts(),
+            ..Asked::own(method, route.path(), task, caller)
+        };
         let ruling = Ruling::new(in_force, asked, &written);
         let control = RequestControl::parse("");
         let plan = Plan::new(request.clone(), model.clone(), ruling, control, &prefixes)?;
@@ -86,8 +89,13 @@ fn methods(route: &Items) -> Vec<&'static str> {
         Items::Embeddings(_) => [Verb::Post, Verb::Query, Verb::Get]
             .map(Verb::method)
             .to_vec(),
-        Items::Classify | Items::Infer(_) | Items::Embed | Items::Similarity | Items::Predict => {
-            vec![route.method()]
-        }
+        Items::Classify
+        | Items::Infer(_)
+        | Items::Embed
+        | Items::Similarity
+        | Items::Predict
+        | Items::Chat
+        | Items::Completion
+        | Items::Stream => vec![route.method()],
     }
 }

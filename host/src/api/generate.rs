@@ -29,10 +29,27 @@ pub(super) async fn generate(
     };
     match begun {
         Ok(stream) => respond(StatusCode::OK, Body::from_stream(frames(stream))),
-        Err(fault) => {
-            let status = StatusCode::from_u16(fault.code.status());
-            refuse(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
-        }
+        Err(fault) => refused(fault),
+    }
+}
+
+/// `POST /brink/v1/stream`: goes on with a text that is kept, or gives it up.
+pub(super) async fn kept(
+    State(service): State<InferService>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return refuse(rejection.status(), bad_request(rejection.body_text())),
+    };
+    let told = match message::decode(&body) {
+        Ok(request) => service.read_kept(request),
+        Err(error) => Err(bad_request(error.to_string())),
+    };
+    match told {
+        Ok(Some(stream)) => respond(StatusCode::OK, Body::from_stream(frames(stream))),
+        Ok(None) => respond(StatusCode::OK, Body::empty()),
+        Err(fault) => refused(fault),
     }
 }
 
@@ -42,6 +59,11 @@ fn frames(stream: GenerateStream) -> impl stream::Stream<Item = Result<Bytes, st
         let event = stream.next().await?;
         Some((Ok(Bytes::from(frame::encode(&event))), stream))
     })
+}
+
+fn refused(fault: Fault) -> Response {
+    let status = StatusCode::from_u16(fault.code.status());
+    refuse(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
 }
 
 fn refuse(status: StatusCode, fault: Fault) -> Response {

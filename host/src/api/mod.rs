@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use brink_protocol::limits::MAX_MESSAGE_BYTES;
 use brink_protocol::{
     CATALOG_PATH, Fault, FaultCode, GENERATE_PATH, INFER_PATH, InferReply, InferRequest,
-    MEDIA_TYPE, TOKENIZE_PATH, TokenizeReply, message,
+    MEDIA_TYPE, STREAM_PATH, TOKENIZE_PATH, TokenizeReply, message,
 };
 use serde::Serialize;
 
@@ -29,6 +29,7 @@ pub fn router(service: InferService) -> Router {
         .route(INFER_PATH, post(infer))
         .route(TOKENIZE_PATH, post(tokenize))
         .route(GENERATE_PATH, post(generate::generate))
+        .route(STREAM_PATH, post(generate::kept))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .with_state(service)
 }

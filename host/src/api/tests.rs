@@ -111,6 +111,9 @@ mod generation {
             digest: crate::testing::DIGEST,
             timeout_ms: 60_000,
             share: None,
+            sharing: None,
+            keep: false,
+            heartbeat_ms: 0,
             prompt: Prompt::Tokens(vec![4, 5, 6]),
             sampling: Sampling {
                 max_tokens: Some(5),
@@ -140,7 +143,10 @@ mod generation {
         assert_eq!(response.status(), StatusCode::OK);
         assert!(matches!(
             events.first(),
-            Some(GenerateEvent::Started { prompt_tokens: 3 })
+            Some(GenerateEvent::Started {
+                prompt_tokens: 3,
+                ..
+            })
         ));
         let Some(GenerateEvent::Finished { usage, .. }) = events.last() else {
             panic!("{events:?}")

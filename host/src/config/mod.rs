@@ -139,15 +139,16 @@ impl Settings {
     /// The settings in a table, which settings there are, and what is wrong.
     pub fn read(table: Table) -> (Self, Vec<Setting>, Vec<Mistake>) {
         let mut reader = Reader::new(table);
+        let generate = sections::generate(&mut reader);
         let settings = Self {
             server: sections::server(&mut reader),
             guest: sections::guest(&mut reader),
             key_value_bytes: sections::key_value(&mut reader),
             inference: sections::inference(&mut reader),
             batch: sections::batch(&mut reader),
-            generate: sections::generate(&mut reader),
             results: sections::results(&mut reader),
-            service: sections::service(&mut reader),
+            service: sections::service(&mut reader, &generate),
+            generate,
             models: sections::models(&mut reader),
             live: sections::live(&mut reader),
             log: sections::log(&mut reader),

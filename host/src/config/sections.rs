@@ -16,7 +16,7 @@ use crate::live::LiveConfig;
 use crate::live::merge::OutboxLimits;
 use crate::results::ResultsConfig;
 use crate::server::{ConnectionLimits, ServerConfig};
-use crate::service::{RepositoryConfig, ServiceConfig, Versions};
+use crate::service::{KeptLimits, RepositoryConfig, ServiceConfig, Versions};
 use crate::telemetry::{Endpoint, TelemetryConfig, Trust};
 
 /// Longest time that any setting may name, in milliseconds: a day.
@@ -67,7 +67,8 @@ pub(super) fn guest(reader: &mut Reader) -> GuestConfig {
         idle_timeout: milliseconds(&mut section, "idle_timeout_ms", default.idle_timeout),
         max_memory_bytes: section.integer::<usize>("max_memory_mib", memory_mib as usize, 2..=4096)
             << 20,
-        request_timeout: milliseconds(&mut section, "request_timeout_ms", Duration::from_secs(35)),
+        request_timeout: milliseconds(&mut section, "request_timeout_ms", Duration::from_secs(310)),
+        max_run: milliseconds(&mut section, "max_run_ms", default.max_run),
         response_idle_timeout: milliseconds(
             &mut section,
             "response_idle_timeout_ms",
@@ -254,6 +255,9 @@ pub(super) fn generate(reader: &mut Reader) -> GenerateConfig {
             default.max_prefill_tokens,
             16..=16_384,
         ),
+        min_gap: section.duration("min_gap_ms", default.min_gap, 0..=10_000),
+        max_kept: section.integer("max_kept", default.max_kept, 1..=1_000_000),
+        keep: section.duration("keep_ms", default.keep, 0..=DAY_MS),
         ..default
     }
 }
@@ -273,7 +277,7 @@ pub(super) fn results(reader: &mut Reader) -> ResultsConfig {
     }
 }
 
-pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
+pub(super) fn service(reader: &mut Reader, generate: &GenerateConfig) -> ServiceConfig {
     let default = ServiceConfig::default();
     let mut section = reader.section("service");
     ServiceConfig {
@@ -284,6 +288,11 @@ pub(super) fn service(reader: &mut Reader) -> ServiceConfig {
             default.max_decoded_bytes >> 20,
             1..=MAX_MIB,
         ) << 20,
+        text_gap: generate.min_gap,
+        kept: KeptLimits {
+            max: generate.max_kept,
+            time: generate.keep,
+        },
     }
 }
 

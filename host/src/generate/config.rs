@@ -20,6 +20,13 @@ pub struct GenerateConfig {
     /// Most tokens of a prompt that are read at once while nobody writes: a request that is given up is noticed
     /// after so much. Default: 512, some 1.5 s of the slowest model here.
     pub max_prefill_tokens: usize,
+    /// Least time between two pieces of a text that a reader gets: what is written meanwhile is one piece, and a lone
+    /// token is never delayed. Default: 40 ms, as sockets have it (`live.min_gap_ms`).
+    pub min_gap: Duration,
+    /// Most texts that are kept for readers who come back. Default: 1,024.
+    pub max_kept: usize,
+    /// How long a text is kept after its last reader has left. Default: one minute.
+    pub keep: Duration,
     /// Idle time after which a model gives memory of its runs back. Default: 5 s, as `[inference]` has it.
     pub idle_shrink_after: Duration,
 }
@@ -32,6 +39,9 @@ impl Default for GenerateConfig {
             max_tenant_share: 0.5,
             max_gap_ratio: 2.0,
             max_prefill_tokens: 512,
+            min_gap: Duration::from_millis(40),
+            max_kept: 1024,
+            keep: Duration::from_secs(60),
             idle_shrink_after: Duration::from_secs(5),
         }
     }

@@ -27,6 +27,7 @@ mod prompt;
 mod sampling;
 mod slots;
 mod text;
+mod transcript;
 mod writing;
 
 #[cfg(test)]
@@ -37,3 +38,4 @@ pub use config::GenerateConfig;
 pub use generator::{Answer, Generator, GeneratorOptions, Submission};
 pub use metrics::{GenerateMetrics, WriterMetrics};
 pub use prompt::{Prompts, PromptsError, ReadPrompt};
+pub use transcript::{Reader, Transcript};

@@ -75,11 +75,7 @@ impl Writer {
     pub(super) fn write(&self, more: Delta) {
         self.0.change(|state| match &mut state.delta {
             None => state.delta = Some(more),
-            Some(delta) => {
-                delta.text.push_str(&more.text);
-                delta.tokens += more.tokens;
-                delta.logprobs.extend(more.logprobs);
-            }
+            Some(delta) => delta.append(&more),
         });
     }
 
@@ -153,7 +149,10 @@ impl Drop for Reader {
 impl State {
     fn take(&mut self) -> Option<GenerateEvent> {
         if let Some(prompt_tokens) = self.started.take() {
-            return Some(GenerateEvent::Started { prompt_tokens });
+            return Some(GenerateEvent::Started {
+                prompt_tokens,
+                is_shared: false,
+            });
         }
         if let Some(delta) = self.delta.take() {
             return Some(GenerateEvent::Delta(delta));
@@ -189,7 +188,10 @@ mod tests {
         writer.write(delta("a"));
         writer.write(delta("b"));
         writer.finish(FinishReason::Stop, Usage::default());
-        let started = GenerateEvent::Started { prompt_tokens: 3 };
+        let started = GenerateEvent::Started {
+            prompt_tokens: 3,
+            is_shared: false,
+        };
         assert_eq!(reader.next().await, Some(started));
         let merged = Delta {
             tokens: 2,

@@ -57,6 +57,7 @@ impl Builder<'_> {
             allowed_outbound_hosts: spec.allowed_outbound_hosts,
             stores,
             max_memory_bytes: self.shared.config.max_memory_bytes,
+            max_run: self.shared.config.max_run,
         };
         Ok(Pool::new(
             Arc::new(context),

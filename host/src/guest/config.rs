@@ -24,6 +24,9 @@ pub struct GuestConfig {
     pub max_memory_bytes: usize,
     /// Longest time until the response head. Default 30 s.
     pub request_timeout: Duration,
+    /// Longest time that a guest may compute for one request, what it waits for left out; then it traps. Noticed at
+    /// ticks of 10 ms. Default 30 s.
+    pub max_run: Duration,
     /// Longest time in which a response body makes no progress. Default 120 s.
     pub response_idle_timeout: Duration,
     /// Most guests that finish work after their response, over all components. One
@@ -90,6 +93,7 @@ impl Default for GuestConfig {
             idle_timeout: Duration::from_secs(30),
             max_memory_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
+            max_run: Duration::from_secs(30),
             response_idle_timeout: Duration::from_secs(120),
             max_background: 256,
             background_timeout: Duration::from_secs(30),
@@ -181,6 +185,7 @@ impl GuestConfig {
         for (setting, value) in [
             ("idle_timeout", self.idle_timeout),
             ("request_timeout", self.request_timeout),
+            ("max_run", self.max_run),
             ("response_idle_timeout", self.response_idle_timeout),
             ("background_timeout", self.background_timeout),
             ("fast_door.timeout", self.fast_door.timeout),

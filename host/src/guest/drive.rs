@@ -7,9 +7,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 
 use super::{
     error::GuestError,
@@ -23,6 +27,15 @@ pub(super) type Run = Pin<Box<dyn Future<Output = Result<(), GuestError>> + Send
 thread_local! {
     /// Whether this thread is inside a guest right now.
     static INSIDE_GUEST: Cell<bool> = const { Cell::new(false) };
+    /// Since when it is, or since [`stretch`] was last asked.
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// How long the guest of this thread has run without leaving, or since this was last asked.
+pub(super) fn stretch() -> Duration {
+    let now = Instant::now();
+    let since = SINCE.replace(Some(now));
+    since.map_or(Duration::ZERO, |since| now.duration_since(since))
 }
 
 /// Resets the flag even if the poll panics.
@@ -50,6 +63,7 @@ pub(super) fn poll_guest(
         return Poll::Ready(Err(GuestError::Nested));
     }
     let inside = LeaveOnDrop;
+    SINCE.set(Some(Instant::now()));
     let result = running.as_mut().poll(cx);
     drop(inside);
     if result.is_ready() {

@@ -77,7 +77,7 @@ pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     pub(super) stats: Arc<PoolStats>,
     /// The component's synchronous door, if it has one.
-    pub(super) door: Option<Door>,
+    pub(super) door: Option<Arc<Door>>,
     service: ServicePre<GuestState>,
     /// The most recently used last: it is taken first, so that the others can expire.
     /// The lock guards pushes and pops only; instances are made and dropped outside it.
@@ -94,7 +94,7 @@ impl Pool {
     ) -> Self {
         let door = door.map(|code| {
             let config = &shared.config;
-            Door::new(code, context.clone(), stats.clone(), config)
+            Arc::new(Door::new(code, context.clone(), stats.clone(), config))
         });
         Self {
             context,

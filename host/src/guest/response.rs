@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::{
+    door::Passing,
     drive::{Run, finish_in_background, poll_guest},
     error::GuestError,
     pool::Pool,
@@ -41,6 +42,8 @@ pub struct GuestBody(Inner);
 enum Inner {
     Fixed(Full<Bytes>),
     Running(Box<Running>),
+    /// Passed on through the synchronous door: no guest waits.
+    Passing(Box<Passing>),
 }
 
 struct Running {
@@ -58,6 +61,11 @@ impl GuestBody {
     /// A body without a guest.
     pub fn fixed(data: impl Into<Bytes>) -> Self {
         Self(Inner::Fixed(Full::new(data.into())))
+    }
+
+    /// What comes from upstream, through the door.
+    pub(super) fn passing(passing: Passing) -> Self {
+        Self(Inner::Passing(Box::new(passing)))
     }
 
     /// A response whose body goes on driving `run`. The answer to a HEAD request, and
@@ -142,6 +150,7 @@ impl Body for GuestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, GuestBodyError>>> {
         match &mut self.0 {
             Inner::Running(running) => running.poll_frame(cx),
+            Inner::Passing(passing) => passing.poll_frame(cx),
             Inner::Fixed(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
@@ -151,6 +160,7 @@ impl Body for GuestBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Running(running) => running.body.is_end_stream(),
+            Inner::Passing(_) => false,
             Inner::Fixed(body) => body.is_end_stream(),
         }
     }
@@ -158,6 +168,7 @@ impl Body for GuestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Running(running) => running.body.size_hint(),
+            Inner::Passing(_) => SizeHint::default(),
             Inner::Fixed(body) => body.size_hint(),
         }
     }

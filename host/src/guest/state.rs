@@ -1,12 +1,15 @@
 //! What an instance owns on the host's side, and what all instances of a component share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, component::ResourceTable};
+use wasmtime::{
+    Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline, component::ResourceTable, format_err,
+};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
+    drive,
     files::Mounts,
     interfaces::View,
     keyvalue::Bucket,
@@ -25,6 +28,7 @@ pub(super) struct ComponentContext {
     pub(super) stores: BTreeMap<String, Bucket>,
     pub(super) mounts: Mounts,
     pub(super) max_memory_bytes: usize,
+    pub(super) max_run: Duration,
 }
 
 /// The state behind one instance, alive as long as the instance.
@@ -35,6 +39,8 @@ pub(super) struct GuestState {
     outbound: Outbound,
     limits: StoreLimits,
     open_stores: usize,
+    /// How long it has computed for the request being answered, as far as that was noticed.
+    ran: Duration,
     /// Of the request being answered, if it is recorded.
     calls: Option<KeyValueCalls>,
     component: Arc<ComponentContext>,
@@ -62,13 +68,15 @@ impl GuestState {
             outbound: Outbound::new(component.clone(), network),
             limits,
             open_stores: 0,
+            ran: Duration::ZERO,
             calls: None,
             component,
         })
     }
 
     /// A store for one instance, with its memory limit, which yields to the runtime
-    /// at every tick of the engine: that is what lets a time-out stop an endless loop.
+    /// at every tick of the engine: that is what lets a time-out stop an endless loop. A loop is also stopped when it
+    /// has computed for longer than a request may, for time-outs have to be long where models are slow.
     pub(super) fn store(
         engine: &wasmtime::Engine,
         component: Arc<ComponentContext>,
@@ -77,12 +85,23 @@ impl GuestState {
         let mut store = Store::new(engine, Self::new(component, network)?);
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            state.ran += drive::stretch();
+            let limit = state.component.max_run;
+            if state.ran > limit {
+                return Err(format_err!(
+                    "it computed for longer than {limit:?} (guest.max_run_ms)"
+                ));
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
         Ok(store)
     }
 
     /// What the instance does from now on belongs there: an instance answers one request at a time.
     pub(super) fn work_under(&mut self, trace: Option<Trace>) {
+        self.ran = Duration::ZERO;
         self.calls = trace.as_ref().and_then(KeyValueCalls::under);
         self.outbound.work_under(trace);
     }

@@ -33,6 +33,8 @@ pub struct PoolStats {
     pub door_calling: AtomicU64,
     /// Requests that it answered after a call to an upstream.
     pub door_resumed: AtomicU64,
+    /// Answers that are passed on as they come, without an instance.
+    pub door_streamed: AtomicU64,
     /// Requests that the synchronous door was asked about, and that went through `wasi:http`.
     pub door_passed: AtomicU64,
     /// Calls of the synchronous door that trapped, took too long, or gave no valid answer.

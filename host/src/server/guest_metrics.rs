@@ -64,9 +64,10 @@ const COUNTERS: [(&str, &str, Reading); 8] = [
 ];
 
 /// What became of requests to a component with a synchronous door.
-const DOOR_OUTCOMES: [(&str, Reading); 5] = [
+const DOOR_OUTCOMES: [(&str, Reading); 6] = [
     ("answered", |stats| &stats.door_answered),
     ("resumed", |stats| &stats.door_resumed),
+    ("streamed", |stats| &stats.door_streamed),
     ("passed", |stats| &stats.door_passed),
     ("failed", |stats| &stats.door_failed),
     ("skipped", |stats| &stats.door_skipped),

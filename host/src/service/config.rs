@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::kept::KeptLimits;
+
 /// Limits of calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
@@ -13,6 +15,11 @@ pub struct ServiceConfig {
     /// a queue yet: a picture of some kilobytes becomes as many pixels as its model reads. Default: 320 MiB, the
     /// most inputs of a call as pictures of 224 x 224.
     pub max_decoded_bytes: usize,
+    /// Least time between two pieces of a text that one call reads: what is written meanwhile is one piece. A lone
+    /// token is never delayed. Default: 40 ms (`generate.min_gap_ms`).
+    pub text_gap: Duration,
+    /// How many texts are kept for readers who come back, and for how long (`generate.max_kept`, `generate.keep_ms`).
+    pub kept: KeptLimits,
 }
 
 impl Default for ServiceConfig {
@@ -21,6 +28,8 @@ impl Default for ServiceConfig {
             max_timeout: Duration::from_secs(30),
             max_tenants: 10_000,
             max_decoded_bytes: 320 << 20,
+            text_gap: Duration::from_millis(40),
+            kept: KeptLimits::default(),
         }
     }
 }

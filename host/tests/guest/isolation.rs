@@ -61,6 +61,18 @@ async fn an_endless_loop_is_stopped_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
+async fn an_endless_loop_is_stopped_when_it_has_computed_long_enough() {
+    let (host, _gate) = host_with(GuestConfig {
+        max_run: Duration::from_millis(100),
+        ..config()
+    })
+    .await;
+    let error = host.call("/loop").await.err();
+    assert!(matches!(error, Some(GuestError::Trap { .. })), "{error:?}");
+    host.says_hello().await;
+}
+
+#[tokio::test]
 async fn a_memory_hog_traps_at_its_limit() {
     let (host, _gate) = host_with(config()).await;
     let error = host.call("/hog").await.err();

@@ -257,6 +257,9 @@ fn request(service: &InferService, said: &str, sampling: Sampling) -> GenerateRe
         digest: info.digest,
         timeout_ms: 300_000,
         share: None,
+        sharing: None,
+        keep: false,
+        heartbeat_ms: 0,
         prompt: Prompt::Messages(vec![Message {
             role: Role::User,
             content: said.to_owned(),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod bodies;
+mod chat;
 #[path = "../../src/telemetry/testing.rs"]
 mod collector;
 mod doors;

@@ -11,7 +11,7 @@ const REFERENCE: &str = concat!(
     "/tests/fixtures/minilm_reference.json"
 );
 
-async fn run(script: &str, arguments: &[&str]) {
+pub(crate) async fn run(script: &str, arguments: &[&str]) {
     let python = std::env::var_os("BRINK_TEST_PYTHON").map(PathBuf::from);
     let python = python.expect("BRINK_TEST_PYTHON is not set; run: cargo xtask test --only tests");
     let output = Command::new(python)

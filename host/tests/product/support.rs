@@ -37,6 +37,11 @@ pub(crate) fn all_models() -> PathBuf {
     std::env::var_os("BRINK_MODELS").map_or_else(|| cache().join("models"), PathBuf::from)
 }
 
+/// Where the models are that only tests use unless somebody asks for them.
+pub(crate) fn test_models() -> PathBuf {
+    std::env::var_os("BRINK_TEST_MODELS").map_or_else(|| cache().join("models-test"), PathBuf::from)
+}
+
 /// The embedding model alone: most tests need no other, and loading takes time.
 static EMBEDDING: LazyLock<TempDir> = LazyLock::new(|| {
     let models = tempfile::tempdir().unwrap();

@@ -3,6 +3,8 @@
 //! Each message has its own mark and version, so a reader that joins the wrong stream finds out at the
 //! first frame. Pure: bytes come in pieces of any size, events come out.
 
+use serde::{Deserialize, Serialize};
+
 use super::GenerateEvent;
 use crate::message::{self, MessageError};
 
@@ -33,7 +35,7 @@ pub fn encode(event: &GenerateEvent) -> Vec<u8> {
 }
 
 /// Reads frames as their bytes arrive.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FrameReader {
     /// At most one frame and what came with its end.
     bytes: Vec<u8>,
@@ -92,7 +94,10 @@ mod tests {
             })
         };
         vec![
-            GenerateEvent::Started { prompt_tokens: 3 },
+            GenerateEvent::Started {
+                prompt_tokens: 3,
+                is_shared: false,
+            },
             delta("The"),
             delta(""),
             GenerateEvent::Finished {

@@ -2,19 +2,25 @@
 //!
 //! The answer is a stream of [`frame`]s, one for each [`GenerateEvent`]. The last one is
 //! [`Finished`](GenerateEvent::Finished) or [`Failed`](GenerateEvent::Failed); a stream that ends without
-//! either was cut off. Nothing of an answer is stored by the host.
+//! either was cut off. Nothing of an answer is stored by the host; calls for the same text may share it while it
+//! is written.
 
 pub mod frame;
+mod kept;
 mod sampling;
+mod written;
 
-use brink_cache::ModelDigest;
+use brink_cache::key::{ItemBytes, PrefixParts, Task};
+use brink_cache::{Key, KeyPrefix, ModelDigest, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultCode};
 use crate::infer::{LEAST_URGENCY, TenantShare};
 use crate::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS};
 
+pub use kept::{STREAM_ID_BYTES, STREAM_PATH, StreamAsk, StreamRequest, unknown_stream};
 pub use sampling::{MAX_LOGPROBS, MAX_STOPS, Sampling};
+pub use written::{Choice, Gathering, TEXT_MEDIA, Written};
 
 /// Path of the call.
 pub const GENERATE_PATH: &str = "/brink/v1/generate";
@@ -39,6 +45,13 @@ pub struct GenerateRequest {
     pub timeout_ms: u32,
     /// What the tenant may take from a host; `None` if it is not limited.
     pub share: Option<TenantShare>,
+    /// Between whom the text is shared while it is written: whoever calls for the same joins it. `None` for a
+    /// text of one's own.
+    pub sharing: Option<Scope>,
+    /// Whether the text is kept for a while for readers who come back.
+    pub keep: bool,
+    /// After how many milliseconds without an event [`Idle`](GenerateEvent::Idle) is sent; 0 for never.
+    pub heartbeat_ms: u32,
     /// What the model is to go on from.
     pub prompt: Prompt,
     /// How each token is chosen.
@@ -90,13 +103,22 @@ impl Role {
 /// What happens while a model writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum GenerateEvent {
+    /// The text is kept under this id. Comes before all others where that was asked for.
+    Kept {
+        /// 32 hexadecimal digits.
+        id: String,
+    },
     /// The prompt is read. The first event, unless the call failed before.
     Started {
         /// Tokens of the prompt.
         prompt_tokens: u32,
+        /// Whether another call had asked for the text already.
+        is_shared: bool,
     },
     /// More text.
     Delta(Delta),
+    /// Nothing happened for a while; the text goes on.
+    Idle,
     /// The end.
     Finished {
         /// Why nothing more comes.
@@ -118,6 +140,15 @@ pub struct Delta {
     pub tokens: u32,
     /// One for each of those tokens, if they were asked for.
     pub logprobs: Vec<TokenLogprob>,
+}
+
+impl Delta {
+    /// Adds what came after it.
+    pub fn append(&mut self, more: &Self) {
+        self.text.push_str(&more.text);
+        self.tokens += more.tokens;
+        self.logprobs.extend_from_slice(&more.logprobs);
+    }
 }
 
 /// How probable a token was.
@@ -175,6 +206,22 @@ pub struct Usage {
 }
 
 impl GenerateRequest {
+    /// What makes the text of this call, among those that share it; `None` where it is not shared.
+    pub fn sharing_key(&self) -> Option<Key> {
+        let prefix = KeyPrefix::new(PrefixParts {
+            scope: self.sharing.as_ref()?,
+            model: &self.model,
+            digest: &self.digest,
+            task: Task::Generate,
+            parameters: "",
+        });
+        let sampling =
+            postcard::to_stdvec(&self.sampling).expect("numbers and texts always serialise");
+        let prompt = postcard::to_stdvec(&self.prompt).expect("texts and numbers always serialise");
+        // Each is of a form that says where it ends.
+        Some(prefix.key(ItemBytes::Tensors(vec![sampling.into(), prompt.into()])))
+    }
+
     /// Checks the limits that hold for every model.
     ///
     /// # Errors
@@ -193,8 +240,8 @@ impl GenerateRequest {
 }
 
 impl Prompt {
-    /// Why no model could take it.
-    fn refusal(&self) -> Option<String> {
+    /// Why no model could take it. The first word is the member's name.
+    pub fn refusal(&self) -> Option<String> {
         match self {
             Self::Messages(messages) => conversation_refusal(messages),
             Self::Text(text) if text.is_empty() => Some("prompt is an empty string".to_owned()),
@@ -235,6 +282,16 @@ fn too_many_bytes(name: &str, bytes: usize) -> Option<String> {
         .then(|| format!("{name} has {bytes} bytes of text; at most {MAX_INPUT_BYTES} are allowed"))
 }
 
+/// What a stream that ends without an end has come to.
+pub fn broken_off() -> GenerateEvent {
+    GenerateEvent::Failed(Fault {
+        code: FaultCode::Overloaded,
+        message: "the inference host's answer broke off".to_owned(),
+        item: None,
+        retry_after_ms: Some(1_000),
+    })
+}
+
 fn bad_request(message: String) -> Fault {
     Fault {
         code: FaultCode::BadRequest,
@@ -265,6 +322,9 @@ mod tests {
             digest: ModelDigest([1; 32]),
             timeout_ms: 1000,
             share: None,
+            sharing: None,
+            keep: false,
+            heartbeat_ms: 0,
             prompt,
             sampling,
         }

@@ -61,8 +61,8 @@ impl Sampling {
         self.temperature == 0.0
     }
 
-    /// Why it cannot be followed.
-    pub(super) fn refusal(&self) -> Option<String> {
+    /// Why it cannot be followed. The first word is the member's name.
+    pub fn refusal(&self) -> Option<String> {
         self.number_out_of_range()
             .or_else(|| self.top_p_refusal())
             .or_else(|| self.count_refusal())

@@ -13,7 +13,7 @@ use std::time::Duration;
 use brink_cache::UnixSeconds;
 use brink_cache::tenant::bucket_key;
 use brink_protocol::infer::decode_reply;
-use brink_protocol::{Catalog, INFER_PATH, InferReply, MEDIA_TYPE};
+use brink_protocol::{Catalog, GENERATE_PATH, INFER_PATH, InferReply, MEDIA_TYPE, message};
 use bytes::Bytes;
 
 use super::SystemClock;
@@ -23,6 +23,7 @@ use super::documents::{self, DOCUMENTS};
 use super::settings::Settings;
 use super::store::FastStore;
 use super::upstream::{GRACE, RETRY_AFTER_MS, timed_out};
+use crate::door_stream::{DoorStream, gathered};
 use crate::error::ApiError;
 use crate::head::Head;
 use crate::hit::{self, Clock, Concluded, First, Known, Missing};
@@ -50,6 +51,23 @@ impl Guest for Door {
     fn answer(head: Vec<u8>, body: Vec<u8>) -> Option<Message> {
         let head = Head::parse(&head)?;
         Fast::of_this_instance(|fast| fast.answer(&head, body.into()))
+    }
+
+    fn pass(call: Vec<u8>, stream: Vec<u8>, piece: Vec<u8>, last: bool) -> Option<Message> {
+        let mut stream = match stream.is_empty() {
+            true => DoorStream::decode(&Notes::read(&call)?.writer?)?,
+            false => DoorStream::decode(&stream)?,
+        };
+        let mut out = stream.take(&piece);
+        let head = if last {
+            let (end, whole) = stream.end();
+            out.push_str(&end);
+            whole.unwrap_or_default()
+        } else {
+            stream.encode()
+        };
+        let body = out.into_bytes();
+        Some(Message { head, body })
     }
 
     fn resume(request: Vec<u8>, body: Vec<u8>, made: Message, result: Message) -> Option<Message> {
@@ -114,7 +132,10 @@ impl Fast {
             Ok(Err(missing)) => {
                 let id = exchange.request_id;
                 let notes = Notes::new(id, store.found(), admission.as_ref());
-                return Some(self.call(&missing, &notes));
+                return Some(match missing.is_of_texts() {
+                    false => self.call(&missing, &notes),
+                    true => self.text_call(&missing, notes, &clock),
+                });
             }
             Err(error) => Err(error),
         };
@@ -140,7 +161,27 @@ impl Fast {
         }
     }
 
+    /// The call for a text, whose answer is passed on as it comes if the client wants a stream.
+    fn text_call(&self, missing: &Missing, notes: Notes, clock: &impl Clock) -> Message {
+        let url = format!("{}{GENERATE_PATH}", self.settings.upstream);
+        let body = self.call_body(missing, &notes);
+        let notes = match missing.begin_stream(clock) {
+            Some((_, streaming)) => notes.with_writer(DoorStream::new(streaming).encode()),
+            None => notes,
+        };
+        let timeout = self.settings.generate_timeout + GRACE;
+        Message {
+            head: notes.call(&url, MEDIA_TYPE, timeout),
+            body,
+        }
+    }
+
     fn call_body(&self, missing: &Missing, notes: &Notes) -> Vec<u8> {
+        if missing.is_of_texts() {
+            let waits = self.settings.text_waits();
+            let calls = missing.text_calls(&notes.id, waits);
+            return calls.first().map(message::encode).unwrap_or_default();
+        }
         // The body that the door is shown is small: no need to send pieces.
         let call = missing.upstream_call(&notes.id, self.settings.upstream_timeout);
         call.pieces().flatten().collect()
@@ -165,6 +206,15 @@ impl Fast {
         if self.call_body(&missing, &notes) != made.body {
             return None;
         }
+        let exchange = Exchange {
+            request_id: notes.id.clone(),
+            ..Exchange::of(head, &self.settings.cors_allow_origin)
+        };
+        if Told::read(&result.head) == Told::Streaming {
+            let (reply, _) = missing.begin_stream(&clock)?;
+            let reply = notes.tell(exchange.reply(Ok(reply)));
+            return Some(wire(reply.finish_head(&exchange)));
+        }
         let told = self.told(result, &mut missing);
         let Concluded::Answered(answer, entries) = missing.conclude(told, &clock) else {
             return None;
@@ -172,10 +222,6 @@ impl Fast {
         for entry in entries {
             self.store.set_named(&entry.key.to_hex(), &entry.bytes);
         }
-        let exchange = Exchange {
-            request_id: notes.id.clone(),
-            ..Exchange::of(head, &self.settings.cors_allow_origin)
-        };
         let reply = notes.tell(exchange.reply(answer));
         Some(wire(reply.finish(&exchange)))
     }
@@ -183,11 +229,18 @@ impl Fast {
     /// What the host brought from its call.
     fn told(&self, result: Message, missing: &mut Missing) -> Result<InferReply, ApiError> {
         match Told::read(&result.head) {
+            Told::Answered(took) if missing.is_of_texts() => {
+                missing.took(took);
+                gathered(&result.body)
+            }
             Told::Answered(took) => {
                 missing.took(took);
                 decode_reply(&result.body.into())
                     .map_err(|error| ApiError::host_nonsense(&error.to_string()))
             }
+            Told::Gathered => decode_reply(&result.body.into())
+                .map_err(|error| ApiError::host_nonsense(&error.to_string())),
+            Told::Streaming => Err(ApiError::host_nonsense("a stream that was not asked for")),
             Told::TimedOut => Err(timed_out(self.settings.upstream_timeout + GRACE)),
             Told::TooLarge => Err(ApiError::answer_too_large(MAX_ANSWER_BYTES)),
             Told::Unreachable => Err(ApiError::host_unavailable(RETRY_AFTER_MS)),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use brink_cache::Key;
 use spin_sdk::wasip3;
 
+use super::texts::{self, Live};
 use super::{Edge, SystemClock};
 use crate::error::ApiError;
 use crate::hit::{Clock, Concluded, LookUp, Missing, Pending, Settled};
@@ -15,7 +16,15 @@ use crate::reply::Reply;
 /// Most results that an instance computes anew at once; more stay stale until asked for again.
 pub(super) const MAX_REFRESHING: usize = 4096;
 
-pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result<Reply, ApiError> {
+/// An answer, or its head and the body that follows.
+pub(super) enum Told {
+    /// All of it.
+    Whole(Reply),
+    /// The head, and a body that is written while it is sent.
+    Live(Reply, Live),
+}
+
+pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result<Told, ApiError> {
     let missing = match attempt(&edge, pending, id).await? {
         Attempt::Answered(reply) => return Ok(reply),
         Attempt::ModelChanged(missing) => missing,
@@ -29,8 +38,8 @@ pub(super) async fn answer(edge: Rc<Edge>, pending: Pending, id: &str) -> Result
     }
 }
 
-enum Attempt {
-    Answered(Reply),
+pub(super) enum Attempt {
+    Answered(Told),
     /// The keys are bound to a model that the host no longer serves.
     ModelChanged(Box<Missing>),
 }
@@ -39,10 +48,13 @@ async fn attempt(edge: &Rc<Edge>, pending: Pending, id: &str) -> Result<Attempt,
     let keys = pending.keys().map(|key| key.to_hex());
     let mut fetched = Prefetched(edge.store.get_all(keys).await.into());
     let missing = match pending.settle(&mut fetched, &SystemClock)? {
-        Settled::Answered(reply) => return Ok(Attempt::Answered(reply)),
+        Settled::Answered(reply) => return Ok(Attempt::Answered(Told::Whole(reply))),
         Settled::Stale(reply, stale) => {
             edge.refresh_afterwards(stale.refresh(id, edge.settings.upstream_timeout));
-            return Ok(Attempt::Answered(reply));
+            return Ok(Attempt::Answered(Told::Whole(reply)));
+        }
+        Settled::Missing(missing) if missing.is_of_texts() => {
+            return texts::attempt(edge, missing, id).await;
         }
         Settled::Missing(missing) => missing,
     };
@@ -53,7 +65,7 @@ async fn attempt(edge: &Rc<Edge>, pending: Pending, id: &str) -> Result<Attempt,
     Ok(match missing.conclude(told, &SystemClock) {
         Concluded::Answered(answer, store) => {
             store_afterwards(edge.clone(), store);
-            Attempt::Answered(answer?)
+            Attempt::Answered(Told::Whole(answer?))
         }
         Concluded::ModelChanged(missing) => Attempt::ModelChanged(missing),
     })
@@ -107,7 +119,7 @@ impl LookUp for Prefetched {
 }
 
 /// Stores new entries once the answer is on its way: some stores take milliseconds for each.
-fn store_afterwards(edge: Rc<Edge>, entries: Vec<Stored>) {
+pub(super) fn store_afterwards(edge: Rc<Edge>, entries: Vec<Stored>) {
     if entries.is_empty() {
         return;
     }

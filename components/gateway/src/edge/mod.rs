@@ -11,6 +11,7 @@ mod origin;
 mod passing;
 mod settings;
 mod store;
+mod texts;
 mod tokenize;
 mod upstream;
 
@@ -35,6 +36,7 @@ use crate::items::Prefixes;
 use crate::rate::Admission;
 use crate::reply::{Exchange, Reply};
 use crate::route::Route;
+use items::Told;
 use passing::EdgeBody;
 use settings::Settings;
 use store::EdgeStore;
@@ -102,12 +104,23 @@ async fn respond(
             }
         }
     };
+    let (answer, live) = match answer {
+        Ok(Told::Live(head, live)) => (Ok(head), Some(live)),
+        Ok(Told::Whole(reply)) => (Ok(reply), None),
+        Err(error) => (Err(error), None),
+    };
     let reply = exchange.reply(answer);
     let reply = match admission {
         Some(admission) => admission.tell(reply),
         None => reply,
     };
-    into_response(reply.finish(exchange))
+    match live {
+        None => into_response(reply.finish(exchange)),
+        Some(live) => {
+            let response = into_response(reply.finish_head(exchange));
+            response.map(|_| EdgeBody::Live(live))
+        }
+    }
 }
 
 /// Adds a field that an origin has not set itself; to `Vary` in any case, which is a list.
@@ -129,7 +142,7 @@ async fn own(
     head: &Head<'_>,
     body: body::Incoming,
     id: &str,
-) -> Result<Reply, ApiError> {
+) -> Result<Told, ApiError> {
     let body = match route {
         ref route if route.has_body() => {
             // Nobody without a key makes us read megabytes.
@@ -140,9 +153,10 @@ async fn own(
         _ => Bytes::new(),
     };
     match begin(&edge, head, body).await? {
-        Begun::Answered(reply) => Ok(reply),
+        Begun::Answered(reply) => Ok(Told::Whole(reply)),
         Begun::Pending(pending) => items::answer(edge, *pending, id).await,
-        Begun::Tokenize(asked) => tokenize::answer(&edge, *asked, id).await,
+        Begun::Kept(asked) => texts::resume(&edge, &asked, id).await,
+        Begun::Tokenize(asked) => tokenize::answer(&edge, *asked, id).await.map(Told::Whole),
         // The models were just fetched, and another policy may have come in between.
         Begun::CatalogNeeded(_) | Begun::Unbound(_) | Begun::Origin => {
             Err(ApiError::host_unavailable(upstream::RETRY_AFTER_MS))

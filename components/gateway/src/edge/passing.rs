@@ -9,6 +9,8 @@ use http_body_util::{BodyExt, Full};
 use spin_sdk::wasip3::http::types::ErrorCode;
 use spin_sdk::wasip3::http_compat::IncomingResponseBody;
 
+use super::texts::Live;
+
 /// The body of an answer.
 pub(super) enum EdgeBody {
     /// All of it is here.
@@ -17,6 +19,8 @@ pub(super) enum EdgeBody {
     Passing(IncomingResponseBody),
     /// The same, and a copy for the store.
     Kept(Box<Kept>),
+    /// Written while it is sent.
+    Live(Live),
 }
 
 /// A body that passes through and is copied meanwhile.
@@ -106,6 +110,10 @@ impl Body for EdgeBody {
                 .map_err(|never| match never {}),
             Self::Passing(body) => Pin::new(body).poll_frame(cx),
             Self::Kept(kept) => Pin::new(&mut **kept).poll_frame(cx),
+            Self::Live(live) => {
+                let piece = ready!(live.as_mut().poll_next(cx));
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
@@ -114,6 +122,7 @@ impl Body for EdgeBody {
             Self::Whole(body) => body.size_hint(),
             Self::Passing(body) => body.size_hint(),
             Self::Kept(kept) => kept.size_hint(),
+            Self::Live(_) => SizeHint::default(),
         }
     }
 }

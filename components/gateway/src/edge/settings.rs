@@ -11,6 +11,7 @@ use http::StatusCode;
 use super::bindings::wasi::config::store as variables;
 use crate::error::ApiError;
 use crate::in_force::Deployment;
+use crate::items::TextWaits;
 
 /// What operators may set; `spin.toml` documents each.
 pub(super) struct Settings {
@@ -22,6 +23,10 @@ pub(super) struct Settings {
     pub(super) max_body_bytes: u64,
     /// How long the host may take.
     pub(super) upstream_timeout: Duration,
+    /// How long the host may take for a text.
+    pub(super) generate_timeout: Duration,
+    /// After how long without a token a stream tells that it is still there; zero for never.
+    pub(super) stream_heartbeat: Duration,
     /// Whether clients need API keys.
     pub(super) authentication: Authentication,
     /// What rulings need to know of this deployment.
@@ -75,6 +80,14 @@ impl FromStr for Authentication {
 }
 
 impl Settings {
+    /// How long texts are waited for.
+    pub(super) fn text_waits(&self) -> TextWaits {
+        TextWaits {
+            timeout: self.generate_timeout,
+            heartbeat: self.stream_heartbeat,
+        }
+    }
+
     pub(super) fn read() -> Result<Self, ApiError> {
         let upstream: String = read("upstream")?;
         Ok(Self {
@@ -82,6 +95,8 @@ impl Settings {
             cors_allow_origin: read("cors_allow_origin")?,
             max_body_bytes: read("max_body_bytes")?,
             upstream_timeout: Duration::from_millis(read("upstream_timeout_ms")?),
+            generate_timeout: Duration::from_millis(read("generate_timeout_ms")?),
+            stream_heartbeat: Duration::from_millis(read("stream_heartbeat_ms")?),
             authentication: read("authentication")?,
             deployment: Deployment {
                 seals: seals(&read::<String>("seal_keys")?)?,

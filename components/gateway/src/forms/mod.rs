@@ -6,6 +6,7 @@
 //! | [`classify`] | labels with scores, in the same style |
 //! | [`infer`] | tensors, as the Open Inference Protocol has them |
 //! | [`tei`] | embeddings, similarities and classes of text-embeddings-inference |
+//! | [`text`] | texts that a model writes, as OpenAI's API has them |
 //!
 //! A form decides nothing about caching: the same item asked for in two forms has one entry. Not here:
 //! keys, look-ups and calls to the host, see [`items`](crate::items).
@@ -14,6 +15,7 @@ pub mod classify;
 pub mod infer;
 pub mod openai;
 pub mod tei;
+pub mod text;
 
 pub(crate) mod at_most;
 pub(crate) mod body;
@@ -25,6 +27,7 @@ pub(crate) mod vector;
 
 use std::time::Duration;
 
+use brink_cache::policy::Sampling;
 use brink_protocol::{Fault, Input, ModelInfo};
 use bytes::Bytes;
 
@@ -60,6 +63,9 @@ impl Items {
             Self::Embed => tei::embed(&body),
             Self::Similarity => tei::similarity(&body),
             Self::Predict => tei::predict(&body),
+            Self::Chat => text::read_chat(head, &body),
+            Self::Completion => text::read_completion(head, &body),
+            Self::Stream => text::read_stream(head, &body),
         }
     }
 }
@@ -90,6 +96,8 @@ pub enum Form {
     Infer(Box<infer::Infer>),
     /// `/embed`, `/similarity` and `/predict`
     Tei(tei::Tei),
+    /// `/v1/chat/completions` and `/v1/completions`
+    Texts(Box<text::Texts>),
 }
 
 impl Form {
@@ -109,6 +117,7 @@ impl Form {
             Self::Classify(form) => form.bind(inputs, truncate, model),
             Self::Infer(form) => form.bind(inputs, model),
             Self::Tei(form) => form.check(inputs, truncate, model),
+            Self::Texts(form) => form.check(model),
         }
     }
 
@@ -116,7 +125,7 @@ impl Form {
     pub(crate) fn forget_inputs(&mut self) {
         match self {
             Self::Infer(form) => form.forget_inputs(),
-            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) => {}
+            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) | Self::Texts(_) => {}
         }
     }
 
@@ -127,6 +136,7 @@ impl Form {
             Self::Classify(form) => form.param(index),
             Self::Infer(form) => form.param(index),
             Self::Tei(form) => form.param(index),
+            Self::Texts(form) => form.param(index),
         }
     }
 
@@ -140,6 +150,7 @@ impl Form {
             Self::Classify(form) => Ok(form.reply(results)),
             Self::Infer(form) => form.reply(results),
             Self::Tei(form) => Ok(form.reply(results)),
+            Self::Texts(form) => Ok(form.reply(results)),
         }
     }
 
@@ -150,6 +161,8 @@ impl Form {
             Self::Classify(form) => form.tag(hasher),
             Self::Infer(form) => form.tag(hasher),
             Self::Tei(form) => form.tag(hasher),
+            // Asked for by POST alone, whose answers have no tag.
+            Self::Texts(_) => {}
         }
     }
 
@@ -157,7 +170,7 @@ impl Form {
     pub(crate) fn purpose(&self) -> Option<Purpose> {
         match self {
             Self::Tei(form) => Some(form.purpose()),
-            Self::OpenAi(_) | Self::Classify(_) | Self::Infer(_) => None,
+            Self::OpenAi(_) | Self::Classify(_) | Self::Infer(_) | Self::Texts(_) => None,
         }
     }
 
@@ -165,7 +178,7 @@ impl Form {
     pub(crate) fn urgency(&self) -> Option<u8> {
         match self {
             Self::Infer(form) => form.urgency(),
-            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) => None,
+            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) | Self::Texts(_) => None,
         }
     }
 
@@ -173,8 +186,21 @@ impl Form {
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self {
             Self::Infer(form) => form.timeout(),
-            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) => None,
+            Self::OpenAi(_) | Self::Classify(_) | Self::Tei(_) | Self::Texts(_) => None,
         }
+    }
+
+    /// How texts are made, if these are texts.
+    pub(crate) fn texts(&self) -> Option<&text::Texts> {
+        match self {
+            Self::Texts(form) => Some(form),
+            Self::OpenAi(_) | Self::Classify(_) | Self::Infer(_) | Self::Tei(_) => None,
+        }
+    }
+
+    /// How results are sampled, as far as a policy asks.
+    pub(crate) fn sampling_facts(&self) -> Sampling {
+        self.texts().map(text::Texts::facts).unwrap_or_default()
     }
 
     /// An error of the host, told to this client. `index` is that of the input it is about.

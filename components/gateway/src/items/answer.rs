@@ -15,6 +15,7 @@ use super::resolved::{Hit, Lack, Refresh, Resolved};
 use super::results::Results;
 use super::{MAX_ANSWER_BYTES, for_caches};
 use crate::error::ApiError;
+use crate::forms::text::event_stream;
 use crate::rate;
 use crate::reply::{BRINK_ITEMS, BRINK_POLICY, CACHE_STATUS, Reply, SERVER_TIMING};
 
@@ -70,12 +71,7 @@ impl Resolved {
             plan.forget_inputs();
         }
         let outcomes = self.outcomes();
-        let mut edge = CacheStatus::of_items(EDGE, &outcomes);
-        if edge.forward.is_some() && self.plan.ruling.storing().is_none() {
-            // Not the request's wish, as the outcomes alone would have it, but the policy's.
-            edge.forward = Some(Forward::Bypass);
-            edge.detail = Some("policy");
-        }
+        let mut edge = self.status(&outcomes);
         let host = upstream.as_ref().map(|answer| {
             let counts = answer.items.iter().map(|item| item.outcome).collect();
             (counts, answer.timings)
@@ -102,6 +98,27 @@ impl Resolved {
             reply = rate::tell_model_time(reply, limit, left);
         }
         Ok(Answer { reply, store })
+    }
+
+    /// What this cache did, before anything is stored.
+    fn status(&self, outcomes: &OutcomeCounts) -> CacheStatus {
+        let mut edge = CacheStatus::of_items(EDGE, outcomes);
+        if edge.forward.is_some() && self.plan.ruling.storing().is_none() {
+            // Not the request's wish, as the outcomes alone would have it, but the policy's.
+            edge.forward = Some(Forward::Bypass);
+            edge.detail = Some("policy");
+        }
+        edge
+    }
+
+    /// The head of an answer whose body is written while it is sent.
+    pub(crate) fn stream_head(&self, timing: Timing) -> Reply {
+        let outcomes = self.outcomes();
+        event_stream(Bytes::new())
+            .with(CACHE_STATUS, cache_status(&self.status(&outcomes), None))
+            .with(BRINK_ITEMS, items(&outcomes))
+            .with(BRINK_POLICY, self.plan.ruling.label().to_owned())
+            .with(SERVER_TIMING, server_timing(timing, None))
     }
 
     /// Answers with stale results because asking the host failed with this status. `None` if not

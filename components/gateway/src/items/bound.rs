@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use brink_cache::entry::Content;
+use brink_protocol::generate::{TEXT_MEDIA, Written};
 use brink_protocol::tensor::{SCORES_MEDIA, TENSORS_MEDIA, decode_tensors};
 use brink_protocol::{Catalog, ModelInfo, ModelKind};
 use bytes::Bytes;
@@ -51,10 +52,8 @@ impl Bound {
         match self.model().kind {
             ModelKind::Embed { .. } => Content::EmbeddingF32,
             ModelKind::Classify { .. } => Content::Media(SCORES_MEDIA.to_owned()),
-            // Requests for items of a model that writes are refused before.
-            ModelKind::Generic { .. } | ModelKind::Generate { .. } => {
-                Content::Media(TENSORS_MEDIA.to_owned())
-            }
+            ModelKind::Generic { .. } => Content::Media(TENSORS_MEDIA.to_owned()),
+            ModelKind::Generate { .. } => Content::Media(TEXT_MEDIA.to_owned()),
         }
     }
 
@@ -64,6 +63,7 @@ impl Bound {
             (ModelKind::Embed { .. }, Content::EmbeddingF32) => true,
             (ModelKind::Classify { .. }, Content::Media(media)) => media == SCORES_MEDIA,
             (ModelKind::Generic { .. }, Content::Media(media)) => media == TENSORS_MEDIA,
+            (ModelKind::Generate { .. }, Content::Media(media)) => media == TEXT_MEDIA,
             _ => false,
         };
         is_kind && self.takes(output)
@@ -83,7 +83,7 @@ impl Bound {
                             && tensor.check().is_ok()
                     })
             }),
-            ModelKind::Generate { .. } => false,
+            ModelKind::Generate { .. } => Written::decode(output).is_some(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod prefixes;
 mod request;
 mod resolved;
 mod results;
+mod texts;
 mod upstream_call;
 
 pub use answer::{Answer, Stored};
@@ -26,6 +27,7 @@ pub use prefixes::Prefixes;
 pub use request::Request;
 pub use resolved::Refresh;
 pub use results::Results;
+pub use texts::{Gathered, Progress, Streaming, TextWaits, answer};
 pub use upstream_call::UpstreamCall;
 
 pub(crate) use answer::Timing;

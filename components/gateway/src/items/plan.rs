@@ -12,6 +12,7 @@ use brink_cache::freshness::{self, Decision};
 use brink_cache::key;
 use brink_cache::policy::{KeyFields, Normalise};
 use brink_cache::{Entry, Key, Outcome, RequestControl, UnixSeconds};
+use brink_protocol::generate::{Choice, Prompt};
 use brink_protocol::{Fault, Input, ModelInfo, message};
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -297,6 +298,9 @@ fn normalise(request: &mut Request, ruling: &Ruling) -> Result<(), ApiError> {
         Some(storing) if storing.normalise != Normalise::default() => storing.normalise,
         _ => return Ok(()),
     };
+    if request.form.texts().is_some() {
+        return normalise_prompts(request, steps);
+    }
     for (index, input) in request.inputs.iter_mut().enumerate() {
         let Input::Text(text) = input else {
             continue;
@@ -314,6 +318,33 @@ fn normalise(request: &mut Request, ruling: &Ruling) -> Result<(), ApiError> {
     Ok(())
 }
 
+fn normalise_prompts(request: &mut Request, steps: Normalise) -> Result<(), ApiError> {
+    for (index, input) in request.inputs.iter_mut().enumerate() {
+        let Input::Blob(choice) = input else {
+            continue;
+        };
+        let Some(mut choice) = Choice::decode(choice) else {
+            continue;
+        };
+        match &mut choice.prompt {
+            Prompt::Messages(messages) => {
+                for message in messages {
+                    message.content = steps.apply(&message.content).into_owned();
+                }
+            }
+            Prompt::Text(text) => *text = steps.apply(text).into_owned(),
+            Prompt::Tokens(_) => {}
+        }
+        if choice.prompt.refusal().is_some() {
+            let param = request.form.param(index);
+            let message = format!("{param} is empty once the policy has removed its white space");
+            return Err(ApiError::invalid(param, message));
+        }
+        *input = Input::Blob(choice.encode().into());
+    }
+    Ok(())
+}
+
 /// The canonical parameters of the request, as far as the policy counts them.
 fn parameters(
     request: &Request,
@@ -321,6 +352,13 @@ fn parameters(
     model: &ModelInfo,
 ) -> Result<Cow<'static, str>, ApiError> {
     let fields = ruling.storing().map(|storing| &storing.key_fields);
+    if let Some(texts) = request.form.texts() {
+        let fields = fields.unwrap_or(&KeyFields::All);
+        let parameters = fields.parameters(model.task().name(), &texts.parameters());
+        return parameters
+            .map(Cow::Owned)
+            .map_err(|error| ApiError::invalid_json(error.to_string()));
+    }
     let Some(fields @ KeyFields::Only(_)) = fields else {
         return Ok(key::task_parameters(request.truncate).into());
     };

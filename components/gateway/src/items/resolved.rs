@@ -23,7 +23,8 @@ pub(crate) struct Hit {
     /// Tokens that the model read.
     pub(crate) tokens: u32,
     pub(super) age: Duration,
-    pub(super) created: UnixSeconds,
+    /// When the model produced it.
+    pub(crate) created: UnixSeconds,
     /// Seconds of freshness left, negative once stale.
     pub(super) left: i64,
     /// Whether it is to be computed anew in the background.

@@ -13,4 +13,5 @@ mod policy;
 mod safe_methods;
 mod stored_keys;
 mod tei;
+mod texts;
 mod world;

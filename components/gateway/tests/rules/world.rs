@@ -64,6 +64,11 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         ],
         batched,
     };
+    let writes = |chat| ModelKind::Generate {
+        text: TEXT,
+        max_new_tokens: 8,
+        chat,
+    };
     Arc::new(Catalog {
         models: vec![
             model("topic", "1", 5, &classify(Reads::Text(TEXT))),
@@ -74,6 +79,8 @@ pub(crate) fn catalog() -> Arc<Catalog> {
             model("magic", "1", 7, &classify(Reads::Bytes { max_bytes: 1000 })),
             model("generic", "1", 8, &generic(true)),
             model("whole", "1", 9, &generic(false)),
+            model("writer", "1", 10, &writes(true)),
+            model("goes-on", "1", 11, &writes(false)),
         ],
         ..Catalog::default()
     })

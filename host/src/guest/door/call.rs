@@ -23,6 +23,8 @@ use crate::telemetry::Trace;
 
 /// How the head of a call begins.
 const CALL: &[u8] = b"call ";
+/// The same for one whose answer is passed on as it comes.
+const STREAM: &[u8] = b"stream ";
 /// How long it may take.
 const TIMEOUT: &[u8] = b"timeout-ms";
 /// How names of headers begin that are the component's own.
@@ -34,7 +36,20 @@ const MAX_RESULT_BYTES: usize = 17 << 20;
 
 /// Whether a component wants a call made.
 pub(super) fn is_call(message: &Message) -> bool {
-    message.head.starts_with(CALL)
+    message.head.starts_with(CALL) || is_stream(message)
+}
+
+/// Whether it wants the answer passed on as it comes.
+pub(super) fn is_stream(message: &Message) -> bool {
+    message.head.starts_with(STREAM)
+}
+
+/// What came of a call.
+pub(super) enum Brought {
+    /// All of the answer, or the reason why there is none.
+    Whole(Message),
+    /// The beginning of an answer that is to be passed on.
+    Begun(WasiBody),
 }
 
 /// A request that is to be sent, and how long the head of its answer may take.
@@ -43,7 +58,8 @@ struct Wanted {
     timeout: Option<Duration>,
 }
 
-/// Makes the call and gives its result, or the reason why there is none.
+/// Makes the call and gives its result, or the reason why there is none. An answer that is to be passed on is given as it
+/// begins.
 ///
 /// # Errors
 /// When the message is no call.
@@ -52,7 +68,7 @@ pub(super) async fn make(
     component: &Arc<ComponentContext>,
     network: &Arc<Network>,
     trace: Option<&Trace>,
-) -> wasmtime::Result<Message> {
+) -> wasmtime::Result<Brought> {
     let Wanted { request, timeout } = read(call)?;
     let options = RequestOptions {
         connect_timeout: None,
@@ -66,7 +82,13 @@ pub(super) async fn make(
         Ok(sent) => sent.await,
         Err(error) => Err(error),
     };
-    Ok(match answer {
+    let answer = match answer {
+        Ok(answer) if is_stream(call) && answer.status().is_success() => {
+            return Ok(Brought::Begun(answer.into_body()));
+        }
+        answer => answer,
+    };
+    Ok(Brought::Whole(match answer {
         Ok(answer) => {
             let status = answer.status();
             match Limited::new(answer.into_body(), MAX_RESULT_BYTES)
@@ -85,7 +107,7 @@ pub(super) async fn make(
             without_body("timeout")
         }
         Err(_) => without_body("unreachable"),
-    })
+    }))
 }
 
 fn told(status: StatusCode, took: Duration) -> Bytes {
@@ -99,10 +121,13 @@ fn without_body(head: &'static str) -> Message {
     }
 }
 
-/// Reads `call METHOD url`, and its headers.
+/// Reads `call METHOD url` or `stream METHOD url`, and its headers.
 fn read(call: &Message) -> wasmtime::Result<Wanted> {
     let (first, mut rest) = split(b'\n', &call.head);
-    let target = first.strip_prefix(CALL).map(|target| split(b' ', target));
+    let target = first
+        .strip_prefix(CALL)
+        .or_else(|| first.strip_prefix(STREAM));
+    let target = target.map(|target| split(b' ', target));
     let Some((method, Some(url))) = target else {
         return Err(format_err!("a call without a method and a URL"));
     };

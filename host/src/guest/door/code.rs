@@ -18,12 +18,14 @@ use super::{imports, instance::DoorState};
 use crate::guest::{body::BoxError, compile::CompileCache};
 
 /// The interface.
-const FAST: &str = "brink:edge/fast@0.2.0";
+const FAST: &str = "brink:edge/fast@0.3.0";
 /// The core module's names of the functions and of their clean-up.
-pub(super) const ANSWER: &str = "brink:edge/fast@0.2.0#answer";
-pub(super) const POST_ANSWER: &str = "cabi_post_brink:edge/fast@0.2.0#answer";
-pub(super) const RESUME: &str = "brink:edge/fast@0.2.0#resume";
-pub(super) const POST_RESUME: &str = "cabi_post_brink:edge/fast@0.2.0#resume";
+pub(super) const ANSWER: &str = "brink:edge/fast@0.3.0#answer";
+pub(super) const POST_ANSWER: &str = "cabi_post_brink:edge/fast@0.3.0#answer";
+pub(super) const RESUME: &str = "brink:edge/fast@0.3.0#resume";
+pub(super) const PASS: &str = "brink:edge/fast@0.3.0#pass";
+pub(super) const POST_PASS: &str = "cabi_post_brink:edge/fast@0.3.0#pass";
+pub(super) const POST_RESUME: &str = "cabi_post_brink:edge/fast@0.3.0#resume";
 
 /// A door that can be instantiated.
 pub(in crate::guest) struct DoorCode {
@@ -97,6 +99,7 @@ fn has_door(engine: &Engine, component: &Component) -> Result<bool, DoorError> {
     let (bytes, message): (IsOf, IsOf) = (is_bytes, is_message);
     if is_as_known("answer", &[bytes, bytes])
         && is_as_known("resume", &[bytes, bytes, message, message])
+        && is_as_known("pass", &[bytes, bytes, bytes, is_bool])
     {
         Ok(true)
     } else {
@@ -109,6 +112,10 @@ type IsOf = fn(&Type) -> bool;
 
 fn is_bytes(ty: &Type) -> bool {
     matches!(ty, Type::List(list) if list.ty() == Type::U8)
+}
+
+fn is_bool(ty: &Type) -> bool {
+    *ty == Type::Bool
 }
 
 fn is_optional_message(ty: &Type) -> bool {

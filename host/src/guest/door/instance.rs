@@ -10,7 +10,7 @@ use wasmtime::{
 };
 
 use super::{
-    code::{ANSWER, DoorCode, POST_ANSWER, POST_RESUME, RESUME},
+    code::{ANSWER, DoorCode, PASS, POST_ANSWER, POST_PASS, POST_RESUME, RESUME},
     head,
 };
 use crate::guest::{keyvalue::Bucket, state::ComponentContext};
@@ -86,6 +86,9 @@ type Request = (u32, u32, u32, u32);
 #[rustfmt::skip]
 type Resumed = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
 
+/// Pointers and lengths of a call's head, of what was noted and of a piece, and whether it is the last.
+type Passed = (u32, u32, u32, u32, u32, u32, u32);
+
 /// An instance that answers one request after the other.
 pub(super) struct Instance {
     store: Store<DoorState>,
@@ -94,6 +97,8 @@ pub(super) struct Instance {
     post_answer: TypedFunc<u32, ()>,
     resume: TypedFunc<Resumed, u32>,
     post_resume: TypedFunc<u32, ()>,
+    pass: TypedFunc<Passed, u32>,
+    post_pass: TypedFunc<u32, ()>,
     /// Kept from call to call.
     head: Vec<u8>,
     uses: u32,
@@ -131,6 +136,8 @@ impl Instance {
             post_answer: instance.get_typed_func(&mut store, POST_ANSWER)?,
             resume: instance.get_typed_func(&mut store, RESUME)?,
             post_resume: instance.get_typed_func(&mut store, POST_RESUME)?,
+            pass: instance.get_typed_func(&mut store, PASS)?,
+            post_pass: instance.get_typed_func(&mut store, POST_PASS)?,
             store,
             abi,
             head: Vec::new(),
@@ -182,6 +189,26 @@ impl Instance {
         let result = self.resume.call(&mut self.store, arguments)?;
         let said = self.read(result)?;
         self.post_resume.call(&mut self.store, result)?;
+        Ok(said)
+    }
+
+    /// What it makes of a piece of an answer that is passed on. After an error the instance must be dropped.
+    pub(super) fn pass(
+        &mut self,
+        (call, notes, piece): (&[u8], &[u8], &[u8]),
+        last: bool,
+        deadline_ticks: u64,
+    ) -> wasmtime::Result<Option<Message>> {
+        self.uses += 1;
+        self.store.set_epoch_deadline(deadline_ticks);
+        let call = self.abi.put(&mut self.store, call)?;
+        let notes = self.abi.put(&mut self.store, notes)?;
+        let piece = self.abi.put(&mut self.store, piece)?;
+        #[rustfmt::skip]
+        let arguments = (call.0, call.1, notes.0, notes.1, piece.0, piece.1, u32::from(last));
+        let result = self.pass.call(&mut self.store, arguments)?;
+        let said = self.read(result)?;
+        self.post_pass.call(&mut self.store, result)?;
         Ok(said)
     }
 

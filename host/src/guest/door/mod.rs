@@ -9,6 +9,7 @@
 //!                            |                             |
 //!                            |                             +-> a call -> made by the host, no instance held
 //!                            |                             |               '-> any instance: resume -> answer
+//!                            |                             |               '-> or piece by piece: pass -> answer (`stream`)
 //!                            '------- closed ----.         '-- none, trap, time-out
 //!                                                '------------------------> wasi:http
 //! ```
@@ -23,6 +24,7 @@ mod code;
 mod head;
 mod imports;
 mod instance;
+mod stream;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -32,8 +34,10 @@ use std::{
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use wasmtime::format_err;
+use wasmtime_wasi_http::WasiBody;
 
 pub(super) use code::DoorCode;
+pub(super) use stream::Passing;
 
 use super::{
     config::GuestConfig,
@@ -45,7 +49,9 @@ use super::{
 };
 use crate::telemetry::{KeyValueCalls, Span, SpanKind, Trace};
 use breaker::Breaker;
+use call::Brought;
 use instance::{Instance, Message};
+use stream::Made;
 
 /// The door of one component.
 pub(super) struct Door {
@@ -55,6 +61,7 @@ pub(super) struct Door {
     breaker: Breaker,
     deadline_ticks: u64,
     max_uses: u32,
+    response_idle_timeout: Duration,
     /// Warm instances. Never more than threads that serve, because a call never suspends.
     /// The lock guards pushes and pops only.
     idle: Mutex<Vec<Instance>>,
@@ -74,13 +81,14 @@ impl Door {
             breaker: Breaker::default(),
             deadline_ticks: ticks(config.fast_door.timeout),
             max_uses: config.max_uses,
+            response_idle_timeout: config.response_idle_timeout,
             idle: Mutex::default(),
         }
     }
 
     /// The component's answer to a whole request; `None` if it has to go through `wasi:http`.
     pub(super) async fn answer(
-        &self,
+        self: &Arc<Self>,
         head: &Parts,
         body: &Bytes,
         network: &Arc<Network>,
@@ -100,11 +108,46 @@ impl Door {
         let calling = Calling::begin(&self.stats);
         let made = call::make(&call, &self.context, network, trace).await;
         drop(calling);
-        let result = made.map_err(|error| self.failed(&error)).ok()?;
+        let brought = made.map_err(|error| self.failed(&error)).ok()?;
+        let result = match brought {
+            Brought::Whole(result) => result,
+            Brought::Begun(upstream) => {
+                let made = Made {
+                    request: head,
+                    body,
+                    call,
+                };
+                return self.begin_passing(made, upstream);
+            }
+        };
         match self.ask(head, body, Some((&call, &result)))? {
             Said::Answer(answer) => {
                 add(&self.stats.door_resumed);
                 Some(*answer)
+            }
+            Said::Call(_) => {
+                self.failed(&format_err!("a call was answered with another call"));
+                None
+            }
+        }
+    }
+
+    /// The answer that passes on what comes from upstream.
+    fn begin_passing(
+        self: &Arc<Self>,
+        made: Made<'_>,
+        upstream: WasiBody,
+    ) -> Option<Response<GuestBody>> {
+        let begun = Message {
+            head: Bytes::from_static(b"streaming"),
+            body: Bytes::new(),
+        };
+        let asked = Some((&made.call, &begun));
+        match self.ask(made.request, made.body, asked)? {
+            Said::Answer(answer) => {
+                add(&self.stats.door_streamed);
+                let passing = Passing::new(Arc::clone(self), made, upstream);
+                Some(answer.map(|_| GuestBody::passing(passing)))
             }
             Said::Call(_) => {
                 self.failed(&format_err!("a call was answered with another call"));
@@ -157,18 +200,29 @@ impl Door {
         call: Option<(&Message, &Message)>,
         span: Option<&Span>,
     ) -> wasmtime::Result<Option<Said>> {
+        self.in_instance(|instance| {
+            instance.count_calls(span.and_then(|span| KeyValueCalls::under(&span.trace())));
+            let said = match call {
+                None => instance.answer(head, body, self.deadline_ticks)?,
+                Some(made) => instance.resume(head, body, made, self.deadline_ticks)?,
+            };
+            let said = said.map(|said| Said::of(head, said)).transpose()?;
+            instance.count_calls(None);
+            Ok(said)
+        })
+    }
+
+    /// Calls into an instance, which serves again unless that fails.
+    fn in_instance<T>(
+        &self,
+        call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
         let warm = self.idle().pop();
         let mut instance = match warm {
             Some(instance) => instance,
             None => Instance::new(&self.code, self.context.clone())?,
         };
-        instance.count_calls(span.and_then(|span| KeyValueCalls::under(&span.trace())));
-        let said = match call {
-            None => instance.answer(head, body, self.deadline_ticks)?,
-            Some(made) => instance.resume(head, body, made, self.deadline_ticks)?,
-        };
-        let said = said.map(|said| Said::of(head, said)).transpose()?;
-        instance.count_calls(None);
+        let said = call(&mut instance)?;
         if instance.uses() < self.max_uses {
             self.idle().push(instance);
         }

@@ -5,6 +5,7 @@
 mod document;
 mod operations;
 mod schemas;
+mod texts;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +52,14 @@ fn catalog() -> Arc<Catalog> {
             model("efficientnet-lite0", classify(Reads::Image { max_bytes })),
             model("magika", classify(Reads::Bytes { max_bytes })),
             model("topics", classify(Reads::Text(text))),
+            model(
+                "smollm2-135m-instruct",
+                ModelKind::Generate {
+                    text,
+                    max_new_tokens: 256,
+                    chat: true,
+                },
+            ),
         ],
         ..Catalog::default()
     })
@@ -73,6 +82,10 @@ fn template(route: &Route) -> &'static str {
         Route::Items(Items::Embed) => "/embed",
         Route::Items(Items::Similarity) => "/similarity",
         Route::Items(Items::Predict) => "/predict",
+        Route::Items(Items::Chat) => "/v1/chat/completions",
+        Route::Items(Items::Completion) => "/v1/completions",
+        Route::Items(Items::Stream) => "/v1/streams",
+        Route::Kept(_) => "/v1/streams/{id}",
         Route::Models => "/v1/models",
         Route::Model(_) => "/v1/models/{id}",
         Route::Served(Served::Live) => "/v2/health/live",
@@ -111,8 +124,12 @@ const TWINS: [(&str, &str); 5] = [
     ("/decode", "/embed_all"),
 ];
 
-const ALL: [&str; 21] = [
+const ALL: [&str; 25] = [
+    "/v1/streams",
+    "/v1/streams/{id}",
     "/v1/embeddings",
+    "/v1/chat/completions",
+    "/v1/completions",
     "/v1/classify",
     "/v2/models/{name}/infer",
     "/v2/models/{name}/versions/{version}/infer",

@@ -74,6 +74,13 @@ pub(super) fn openai() -> Vec<Operation> {
         json!({"model": model, "input": tokens, "encoding_format": "base64", "dimensions": 128});
     let file = json!({"model": "magika", "input": "IyEvYmluL3NoCg==", "top_k": 3});
     let picture = json!({"model": "efficientnet-lite0", "input": [picture]});
+    let writer = "smollm2-135m-instruct";
+    let said = [json!({"role": "user", "content": "What is the capital of France?"})];
+    let chat = json!({"model": writer, "messages": said, "temperature": 0});
+    let streamed = json!({"model": writer, "messages": said, "seed": 7, "stream": true, "stream_options": {"include_usage": true}});
+    let kept = json!({"model": writer, "messages": said, "max_tokens": 64});
+    let completion =
+        json!({"model": writer, "prompt": "Once upon a time", "max_tokens": 32, "n": 2});
     vec![
         post("/v1/embeddings", "embeddings")
             .does("Vectors of texts, as OpenAI's API has them.")
@@ -83,6 +90,23 @@ pub(super) fn openai() -> Vec<Operation> {
             .does("Labels of texts, pictures or files.")
             .reads("ClassifyRequest", [file, picture])
             .gives("Classifications"),
+        post("/v1/chat/completions", "chatCompletions")
+            .does("An answer in a conversation, whole or as server-sent events.")
+            .reads("ChatRequest", [chat, streamed])
+            .gives("ChatCompletion"),
+        post("/v1/completions", "completions")
+            .does("What a model writes on from a text, whole or as server-sent events.")
+            .reads("CompletionRequest", [completion])
+            .gives("Completion"),
+        post("/v1/streams", "stream")
+            .does("One text as a stream of events that can be gone on with after a lost connection.")
+            .reads("StreamRequest", [kept])
+            .gives("Events"),
+        get("/v1/streams/{id}", "resumeStream")
+            .does("Goes on with a stream, behind the event that Last-Event-ID or the parameter cursor names.")
+            .gives("Events"),
+        Operation::new(Errors::OpenAi, "delete", "/v1/streams/{id}", "giveUpStream")
+            .does("Gives a stream up."),
         get("/v1/models", "models")
             .does("All models.")
             .gives("Models"),

@@ -6,15 +6,15 @@ use brink_protocol::limits::{MAX_INPUT_BYTES, MAX_INPUT_TOKENS, MAX_INPUTS};
 use brink_protocol::tensor::{Datatype, MAX_RANK};
 use serde_json::{Value, json};
 
-fn object(required: &[&str], properties: Value) -> Value {
+pub(super) fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
 }
 
-fn list(items: Value) -> Value {
+pub(super) fn list(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
-fn described(mut schema: Value, text: &str) -> Value {
+pub(super) fn described(mut schema: Value, text: &str) -> Value {
     schema["description"] = text.into();
     schema
 }
@@ -36,7 +36,7 @@ fn texts() -> Value {
 }
 
 /// A text, texts, token ids, or lists of those.
-fn inputs() -> Value {
+pub(super) fn inputs() -> Value {
     reference("Inputs")
 }
 
@@ -61,7 +61,7 @@ fn parts() -> Value {
     })
 }
 
-fn model() -> Value {
+pub(super) fn model() -> Value {
     json!({"type": "string", "minLength": 1, "description": "A name that GET /v1/models lists."})
 }
 
@@ -90,7 +90,12 @@ pub(super) fn all() -> Value {
             "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]},
             "code": {"type": "string"}}))})),
     });
-    for more in [parts(), inference_protocol(), text_embeddings_inference()] {
+    for more in [
+        parts(),
+        super::texts::schemas(),
+        inference_protocol(),
+        text_embeddings_inference(),
+    ] {
         let Value::Object(more) = more else {
             panic!("schemas are an object");
         };

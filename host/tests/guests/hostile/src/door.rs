@@ -42,10 +42,30 @@ impl Guest for Door {
             b"/door/call-twice" | b"/door/resume-trap" | b"/door/resume-passes" => {
                 Some(reply(&call(b"http://self/hello"), Vec::new()))
             }
+            b"/door/stream" | b"/door/stream-trap" | b"/door/stream-ends" => Some(reply(
+                &call(&body).replacen("call", "stream", 1),
+                b"asked".to_vec(),
+            )),
             b"/door/no-call" => Some(reply("call nonsense", Vec::new())),
             b"/door/split-response" => Some(reply("200\ntransfer-encoding: chunked", Vec::new())),
             _ => None,
         }
+    }
+
+    /// Counts the pieces, and passes them on in brackets.
+    fn pass(_call: Vec<u8>, stream: Vec<u8>, piece: Vec<u8>, last: bool) -> Option<Message> {
+        if piece.windows(4).any(|window| window == b"trap") {
+            panic!("trap on request");
+        }
+        if piece.windows(3).any(|window| window == b"end") {
+            return None;
+        }
+        let head = [stream.as_slice(), b"."].concat();
+        let body = match last {
+            false => [b"[", piece.as_slice(), b"]"].concat(),
+            true => format!("{} pieces", head.len() - 1).into_bytes(),
+        };
+        Some(Message { head, body })
     }
 
     /// Tells what became of the call to the URL in the request's body.
@@ -56,6 +76,14 @@ impl Guest for Door {
                 let status = result.head.split(|byte| *byte == b'\n').next()?;
                 let told = [body.as_slice(), &made.body, status, &result.body];
                 Some(reply("200\nx-door: resumed", told.join(&b'|')))
+            }
+            // As it is noted in the head of the call.
+            b"/door/stream" | b"/door/stream-trap" | b"/door/stream-ends" => {
+                let status = result.head.split(|byte| *byte == b'\n').next()?;
+                match status {
+                    b"streaming" => Some(reply("200\nx-door: streamed", Vec::new())),
+                    _ => Some(reply("200\nx-door: resumed", status.to_vec())),
+                }
             }
             b"/door/call-twice" => Some(made),
             b"/door/resume-trap" => panic!("trap on request"),
