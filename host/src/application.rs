@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::guest::keyvalue::{KeyValue, MemoryStore, Stores};
 use crate::guest::{GuestHost, GuestParts, LocalUpstream, Manifest, Overrides};
 use crate::inference::Runtime;
-use crate::live::{Front, Live, PacedSource, StoredTenants};
+use crate::live::{Front, Live, StoredTenants};
 use crate::policy::{Document, Follower};
 use crate::server::{
     Admin, Answer, GuestMetrics, Guests, Limited, Observed, Observer, Purpose, Routes,
@@ -108,9 +108,7 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
             let tenants = StoredTenants::new(source.store.clone());
             let config = settings.live.clone();
             let live = Live::new(config, metrics.live.clone(), tenants, drain.clone());
-            let paced = settings.live.paced_source.then_some(settings.live.outbox);
-            let answer = PacedSource::new(Guests(guests.clone()), paced);
-            let answer = observed(&settings, &observer, answer);
+            let answer = observed(&settings, &observer, Guests(guests.clone()));
             let front = Front::new(answer, live.clone(), observer);
             (listen(listener, &settings, front, &drain), Some(live))
         }

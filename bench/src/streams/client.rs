@@ -11,13 +11,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+/// A model that writes: in its name clients ask for paced tokens.
+const WRITER: &str = "smollm2-135m-instruct";
+
 /// How tokens come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     /// `/v1/ws`
     WebSocket,
-    /// `/v1/paced`
+    /// `/v1/streams`
     Events,
+    /// `/v1/completions`: chunks of OpenAI's API
+    Chunks,
 }
 
 impl Transport {
@@ -25,14 +30,15 @@ impl Transport {
         match self {
             Self::WebSocket => "WebSocket",
             Self::Events => "SSE",
+            Self::Chunks => "SSE, OpenAI",
         }
     }
 
     /// What precedes the text of an update.
     fn mark(self) -> &'static [u8] {
         match self {
-            Self::WebSocket => b"\"t\":\"",
-            Self::Events => b"\"content\":\"",
+            Self::WebSocket | Self::Events => b"\"t\":\"",
+            Self::Chunks => b"\"text\":\"",
         }
     }
 }
@@ -130,7 +136,8 @@ fn now_ms() -> u64 {
 pub(super) struct Client {
     stream: TcpStream,
     transport: Transport,
-    query: String,
+    /// As the paced source reads it.
+    pace: String,
     delay: Duration,
     buffer: Vec<u8>,
 }
@@ -140,7 +147,7 @@ impl Client {
     pub(super) async fn open(
         address: SocketAddr,
         transport: Transport,
-        query: String,
+        pace: String,
         delay: Duration,
     ) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
@@ -148,7 +155,7 @@ impl Client {
         let mut client = Self {
             stream,
             transport,
-            query,
+            pace,
             delay,
             buffer: Vec::new(),
         };
@@ -208,27 +215,27 @@ impl Client {
 
     async fn ask(&mut self) -> Result<()> {
         match self.transport {
-            Transport::Events => {
-                let query = &self.query;
-                let head = format!("GET /v1/paced?{query} HTTP/1.1\r\nhost: bench\r\n\r\n");
-                self.stream.write_all(head.as_bytes()).await?;
-                self.head(200).await
-            }
+            Transport::Events => self.post("/v1/streams", "").await,
+            Transport::Chunks => self.post("/v1/completions", ",\"stream\":true").await,
             Transport::WebSocket => {
-                let body = self
-                    .query
-                    .split('&')
-                    .filter_map(|pair| pair.split_once('='));
-                let body = body.map(|(name, value)| match (name, value) {
-                    ("every", value) => format!("\"every\":{}", value == "1"),
-                    (name, value) => format!("\"{name}\":{value}"),
-                });
-                let body = body.collect::<Vec<_>>().join(",");
-                let message = format!("{{\"id\":\"1\",\"op\":\"paced\",\"body\":{{{body}}}}}");
+                let pace = &self.pace;
+                let message = format!("{{\"id\":\"1\",\"op\":\"paced\",\"body\":{pace}}}");
                 self.stream.write_all(&masked(message.as_bytes())?).await?;
                 Ok(())
             }
         }
+    }
+
+    /// Asks a model's way for tokens, where the host puts paced ones in the place of the model's.
+    async fn post(&mut self, path: &str, members: &str) -> Result<()> {
+        let prompt = format!("paced {}", self.pace).replace('"', "\\\"");
+        let body = format!("{{\"model\":\"{WRITER}\",\"prompt\":\"{prompt}\"{members}}}");
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        self.head(200).await
     }
 
     async fn stream(&mut self, phase: &watch::Receiver<Phase>, tally: &Tally) -> Result<()> {

@@ -26,7 +26,7 @@ pub fn preflight(request: &Head<'_>) -> Reply {
         .with("access-control-allow-headers", wanted.to_owned())
         .with(
             "access-control-allow-methods",
-            "GET, HEAD, POST, QUERY, OPTIONS",
+            "GET, HEAD, POST, QUERY, DELETE, OPTIONS",
         )
         .with("access-control-max-age", MAX_AGE_SECONDS.to_string())
 }

@@ -263,6 +263,7 @@ mod tests {
                 id: "req-1".to_owned(),
                 found: "0102".to_owned(),
                 limits,
+                writer: None,
             };
             let head = notes.call("http://h/infer", "a/b", Duration::from_secs(2));
             assert!(
@@ -270,6 +271,10 @@ mod tests {
                     b"call POST http://h/infer\ncontent-type: a/b\ntimeout-ms: 2000\n"
                 )
             );
+            assert_eq!(Notes::read(&head), Some(notes.clone()));
+            let notes = notes.with_writer(vec![0, 10, 255]);
+            let head = notes.call("http://h/generate", "a/b", Duration::from_secs(2));
+            assert!(head.starts_with(b"stream POST http://h/generate\n"));
             assert_eq!(Notes::read(&head), Some(notes));
         }
         for foreign in [
@@ -277,6 +282,8 @@ mod tests {
             b"200",
             b"call GET x",
             b"call POST x\nno colon",
+            b"stream POST x\nnote-writer: 0",
+            b"stream POST x\nnote-writer: 0g",
             b"\xff",
         ] {
             assert_eq!(Notes::read(foreign), None);

@@ -140,6 +140,7 @@ impl Settings {
     pub fn read(table: Table) -> (Self, Vec<Setting>, Vec<Mistake>) {
         let mut reader = Reader::new(table);
         let generate = sections::generate(&mut reader);
+        let live = sections::live(&mut reader);
         let settings = Self {
             server: sections::server(&mut reader),
             guest: sections::guest(&mut reader),
@@ -147,10 +148,10 @@ impl Settings {
             inference: sections::inference(&mut reader),
             batch: sections::batch(&mut reader),
             results: sections::results(&mut reader),
-            service: sections::service(&mut reader, &generate),
+            service: sections::service(&mut reader, &generate, &live),
             generate,
             models: sections::models(&mut reader),
-            live: sections::live(&mut reader),
+            live,
             log: sections::log(&mut reader),
             telemetry: sections::telemetry(&mut reader),
         };

@@ -48,6 +48,7 @@ pub(super) fn server(reader: &mut Reader) -> ServerConfig {
                 "header_timeout_ms",
                 Duration::from_secs(30),
             ),
+            write_timeout: milliseconds(&mut section, "write_timeout_ms", Duration::from_secs(30)),
             max_header_bytes: section.integer("max_header_bytes", 64 << 10, (8 << 10)..=(1 << 20)),
             max_h2_streams: section.integer("max_h2_streams", 128, 1..=10_000),
             drain_timeout: milliseconds(&mut section, "drain_timeout_ms", Duration::from_secs(30)),
@@ -277,7 +278,11 @@ pub(super) fn results(reader: &mut Reader) -> ResultsConfig {
     }
 }
 
-pub(super) fn service(reader: &mut Reader, generate: &GenerateConfig) -> ServiceConfig {
+pub(super) fn service(
+    reader: &mut Reader,
+    generate: &GenerateConfig,
+    live: &LiveConfig,
+) -> ServiceConfig {
     let default = ServiceConfig::default();
     let mut section = reader.section("service");
     ServiceConfig {
@@ -289,6 +294,7 @@ pub(super) fn service(reader: &mut Reader, generate: &GenerateConfig) -> Service
             1..=MAX_MIB,
         ) << 20,
         text_gap: generate.min_gap,
+        paced: live.paced_source,
         kept: KeptLimits {
             max: generate.max_kept,
             time: generate.keep,

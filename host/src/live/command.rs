@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::paced::Pace;
+use crate::generate::PacedAt;
 use crate::server::WEBSOCKET_PATH;
 
 /// Longest id of a request, in bytes: it is repeated in every frame of the answer.
@@ -28,7 +28,7 @@ pub(super) enum Command {
     /// An answer.
     Ask(Arc<str>, Ask),
     /// Tokens at a pace, for benchmarks.
-    Paced(Arc<str>, Pace),
+    Paced(Arc<str>, PacedAt),
     /// That a request ends.
     Cancel(Arc<str>),
 }
@@ -136,7 +136,7 @@ fn command(raw: &Raw<'_>, id: Arc<str>, message: &Bytes) -> Result<Command, Stri
     }
     if raw.op.as_deref() == Some(PACED) {
         let body = raw.body.map_or("{}", RawValue::get);
-        return Ok(Command::Paced(id, Pace::from_json(body)?));
+        return Ok(Command::Paced(id, PacedAt::from_json(body)?));
     }
     let (method, path) = target(raw)?;
     let body = raw.body.map_or(Bytes::new(), |body| {

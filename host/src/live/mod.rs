@@ -51,5 +51,4 @@ pub use config::LiveConfig;
 pub use door::Live;
 pub use front::Front;
 pub use metrics::{Ended, LiveMetrics};
-pub use paced::PacedSource;
 pub use tenants::StoredTenants;

@@ -31,9 +31,10 @@ use super::frame::{self, Frame};
 use super::merge::{Key, Piece, Take};
 use super::metrics::{Ended, LiveMetrics, RequestOutcome};
 use super::outbox::{Receiver, Sender, outbox};
-use super::paced::{self, Pace};
+use super::paced;
 use super::pulse::{Due, Pulse};
 use super::socket::{Fault, Gone, Outgoing, Received, Socket};
+use crate::generate::PacedAt;
 use crate::server::{Answer, Refusal};
 
 /// How long the client may take to answer that we close. Longer than any way around the world, and shorter than what
@@ -348,7 +349,7 @@ impl<S: Socket, A: Answer> Session<S, A> {
         Ok(())
     }
 
-    fn pace(&mut self, id: Arc<str>, pace: Pace) -> Result<(), End> {
+    fn pace(&mut self, id: Arc<str>, pace: PacedAt) -> Result<(), End> {
         if !self.context.config.paced_source {
             let message = "the paced source is for benchmarks (live.paced_source)".to_owned();
             return self.mistake(Some(&id), message);

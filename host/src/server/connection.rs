@@ -30,6 +30,8 @@ pub struct ConnectionLimits {
     /// Longest time in which a request's head must have arrived; a head that began gets 408. It
     /// also ends idle keep-alive connections of HTTP/1, without an answer.
     pub header_timeout: Duration,
+    /// Longest time in which a client takes no byte of what is sent to it; then its connection is closed.
+    pub write_timeout: Duration,
     /// Most bytes of a request's head.
     pub max_header_bytes: usize,
     /// Most requests in flight on one HTTP/2 connection.
@@ -153,7 +155,7 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not available");
     }
-    let (lent, lender) = socket::lend(stream);
+    let (lent, lender) = socket::lend(stream, limits.write_timeout);
     let progress = Arc::clone(&lender.progress);
     let service = service_fn(move |request| {
         progress.request_arrived();

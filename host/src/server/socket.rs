@@ -8,13 +8,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 /// Without a body, like hyper's own answers to heads that it cannot read.
 const HEAD_TIMED_OUT: &[u8] =
@@ -44,6 +45,11 @@ pub(super) struct Lent {
     /// `None` only while dropping.
     socket: Option<TokioIo<TcpStream>>,
     progress: Arc<Progress>,
+    /// Longest time in which the client takes no byte.
+    write_timeout: Duration,
+    /// Exists only while the client takes none: its answer would wait for ever otherwise, and with it all that is
+    /// held for it.
+    stalled: Option<Pin<Box<Sleep>>>,
     back: Option<oneshot::Sender<TcpStream>>,
 }
 
@@ -54,12 +60,14 @@ pub(super) struct Lender {
 }
 
 /// Both sides of a socket.
-pub(super) fn lend(stream: TcpStream) -> (Lent, Lender) {
+pub(super) fn lend(stream: TcpStream, write_timeout: Duration) -> (Lent, Lender) {
     let progress = Arc::<Progress>::default();
     let (sender, back) = oneshot::channel();
     let lent = Lent {
         socket: Some(TokioIo::new(stream)),
         progress: Arc::clone(&progress),
+        write_timeout,
+        stalled: None,
         back: Some(sender),
     };
     (lent, Lender { progress, back })
@@ -94,12 +102,30 @@ impl Lent {
         Pin::new(self.socket.as_mut().expect("taken only when dropped"))
     }
 
-    fn sent(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn sent(
+        &mut self,
+        sent: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if sent.is_pending() {
+            return self.poll_stalled(context).map(Err);
+        }
+        self.stalled = None;
         if matches!(sent, Poll::Ready(Ok(_))) {
             self.progress.opened.store(true, Ordering::Relaxed);
             self.progress.unanswered.store(false, Ordering::Relaxed);
         }
         sent
+    }
+
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let limit = self.write_timeout;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(stalled.as_mut().poll(context));
+        let message = format!("the client took no byte for {limit:?} (server.write_timeout_ms)");
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, message))
     }
 }
 
@@ -133,7 +159,7 @@ impl Write for Lent {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let sent = self.socket().poll_write(context, bytes);
-        self.sent(sent)
+        self.sent(sent, context)
     }
 
     fn poll_write_vectored(
@@ -142,7 +168,7 @@ impl Write for Lent {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let sent = self.socket().poll_write_vectored(context, parts);
-        self.sent(sent)
+        self.sent(sent, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -155,5 +181,33 @@ impl Write for Lent {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).await.expect("a connection");
+        let (served, _) = listener.accept().await.expect("a connection");
+        let limit = Duration::from_secs(30);
+        let (mut lent, _lender) = lend(served, limit);
+        let piece = vec![0; 64 << 10];
+        let error = loop {
+            let write = |context: &mut Context<'_>| Pin::new(&mut lent).poll_write(context, &piece);
+            if let Err(error) = poll_fn(write).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
     }
 }

@@ -20,6 +20,8 @@ pub struct ServiceConfig {
     pub text_gap: Duration,
     /// How many texts are kept for readers who come back, and for how long (`generate.max_kept`, `generate.keep_ms`).
     pub kept: KeptLimits,
+    /// Whether prompts may ask for paced tokens in the place of a model's (`live.paced_source`). Default: no.
+    pub paced: bool,
 }
 
 impl Default for ServiceConfig {
@@ -30,6 +32,7 @@ impl Default for ServiceConfig {
             max_decoded_bytes: 320 << 20,
             text_gap: Duration::from_millis(40),
             kept: KeptLimits::default(),
+            paced: false,
         }
     }
 }

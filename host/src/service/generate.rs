@@ -13,13 +13,15 @@ use super::model::Model;
 use super::share::{Admitted, Taken};
 use super::texts::Part;
 use super::{InferService, call_fault, draining};
-use crate::generate::{Answer, Generator, ReadPrompt, Reader, Submission, Transcript};
+use crate::generate::{
+    Answer, Generator, PacedAt, PacedText, ReadPrompt, Reader, Submission, Transcript,
+};
 
 /// A text while it is written, as one call reads it. Dropping it gives the text up, unless others read it.
 #[derive(Debug)]
 pub struct GenerateStream {
     source: Source,
-    pace: Pace,
+    pace: Telling,
     /// Under which id it is kept, until that is told.
     kept: Option<String>,
     /// Counts towards what the tenant may have in flight.
@@ -31,11 +33,13 @@ pub struct GenerateStream {
 enum Source {
     Own(OwnText),
     Shared(Reader),
+    /// For benchmarks.
+    Paced(PacedText),
 }
 
 /// When events are told.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct Telling {
     /// After so long without an event there is one that says so.
     heartbeat: Option<Duration>,
     /// Least time between two pieces of text.
@@ -82,6 +86,7 @@ impl GenerateStream {
             match &mut self.source {
                 Source::Own(text) => text.next().await,
                 Source::Shared(reader) => reader.next().await,
+                Source::Paced(text) => text.next().await,
             }
         };
         let event = match self.pace.heartbeat {
@@ -113,7 +118,22 @@ impl InferService {
         let share = request.share.as_ref();
         let admitted = share.map(|share| service.shares.admit(share)).transpose()?;
         let taken = admitted.as_ref().map(Admitted::taken);
-        let pace = self.pace(request.heartbeat_ms);
+        let mut pace = self.pace(request.heartbeat_ms);
+        if service.config.paced
+            && let Some(wanted) = PacedAt::wanted(&request.prompt)
+        {
+            let wanted = wanted.map_err(|wrong| call_fault(FaultCode::BadRequest, wrong))?;
+            if wanted.sends_every() {
+                pace.gap = Duration::ZERO;
+            }
+            return Ok(GenerateStream {
+                source: Source::Paced(PacedText::new(wanted)),
+                pace,
+                kept: None,
+                _admitted: admitted,
+                _active: active,
+            });
+        }
         let part = match (request.sharing_key(), request.keep) {
             (None, false) => None,
             (None, true) => Some(service.texts.alone()),
@@ -156,8 +176,8 @@ impl InferService {
         }
     }
 
-    fn pace(&self, heartbeat_ms: u32) -> Pace {
-        Pace {
+    fn pace(&self, heartbeat_ms: u32) -> Telling {
+        Telling {
             heartbeat: (heartbeat_ms > 0).then(|| Duration::from_millis(heartbeat_ms.into())),
             gap: self.0.config.text_gap,
             not_before: Instant::now(),

@@ -1,11 +1,15 @@
 //! The synchronous door: what it answers, and that a door that misbehaves costs no request.
 
-use brink_host::guest::{FastDoorConfig, GuestConfig, LocalUpstream};
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+
+use brink_host::guest::{FastDoorConfig, GuestBody, GuestConfig, LocalUpstream};
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 
-use crate::support::{Gate, Host, Setup, chunks, count, read, send_chunk};
+use crate::support::{ChunkSender, Gate, Host, Setup, chunks, count, next_chunk, read, send_chunk};
 
 async fn host() -> Host {
     Setup::default().build().await
@@ -232,4 +236,99 @@ async fn requests_that_wait_hold_no_instance() {
     let (answers, ()) = futures_util::future::join(waiting, after).await;
     assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK));
     assert_eq!(count(&host.stats().door_resumed), 100);
+}
+
+/// `http://stream.internal`: answers with a body whose pieces the test sends.
+struct Upstream {
+    sender: ChunkSender,
+    host: Host,
+}
+
+impl Upstream {
+    async fn new(status: StatusCode) -> Self {
+        let (sender, body) = chunks();
+        let body = Arc::new(Mutex::new(Some(body.boxed_unsync())));
+        let answer = move |_| {
+            let body = body.lock().unwrap().take();
+            let mut response = http::Response::new(body.expect("one call"));
+            *response.status_mut() = status;
+            ready(Ok::<_, Infallible>(response))
+        };
+        let setup = Setup {
+            component: "allowed_outbound_hosts = ['http://stream.internal']",
+            upstreams: vec![LocalUpstream::new(
+                "stream.internal",
+                tower::service_fn(answer),
+            )],
+            ..Setup::default()
+        };
+        let host = setup.build().await;
+        Self { sender, host }
+    }
+
+    async fn ask(&self, path: &'static str) -> http::Response<GuestBody> {
+        let request = Request::post(path).body(Full::new(Bytes::from("http://stream.internal/")));
+        self.host.send(request.unwrap()).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_passed_on_piece_by_piece_without_an_instance() {
+    let upstream = Upstream::new(StatusCode::OK).await;
+    let response = upstream.ask("/door/stream").await;
+    assert_eq!(response.headers()["x-door"], "streamed");
+    let mut body = response.into_body();
+    for piece in ["a", "b"] {
+        send_chunk(&upstream.sender, piece.as_bytes()).await;
+        let passed = next_chunk(&mut body).await.unwrap().unwrap();
+        assert_eq!(passed, format!("[{piece}]"));
+    }
+    // What is there together is one piece.
+    send_chunk(&upstream.sender, b"c").await;
+    send_chunk(&upstream.sender, b"d").await;
+    assert_eq!(next_chunk(&mut body).await.unwrap().unwrap(), "[cd]");
+    let Upstream { sender, host } = upstream;
+    drop(sender);
+    assert_eq!(next_chunk(&mut body).await.unwrap().unwrap(), "3 pieces");
+    assert!(next_chunk(&mut body).await.is_none());
+    let stats = host.stats();
+    assert_eq!(count(&stats.door_streamed), 1);
+    assert_eq!(count(&stats.door_failed), 0);
+    assert_eq!(count(&stats.requests), 0, "no instance waited");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_success_is_given_to_the_door_whole() {
+    let upstream = Upstream::new(StatusCode::BAD_REQUEST).await;
+    send_chunk(&upstream.sender, b"why").await;
+    let Upstream { sender, host } = upstream;
+    drop(sender);
+    let request =
+        Request::post("/door/stream").body(Full::new(Bytes::from("http://stream.internal/")));
+    let response = host.send(request.unwrap()).await.unwrap();
+    assert_eq!(response.headers()["x-door"], "resumed");
+    assert_eq!(read(response).await, (StatusCode::OK, "400".into()));
+}
+
+#[tokio::test]
+async fn a_door_that_traps_or_gives_up_breaks_its_own_answer_off_and_no_other() {
+    for end in ["trap", "end"] {
+        let upstream = Upstream::new(StatusCode::OK).await;
+        let mut body = upstream.ask("/door/stream-trap").await.into_body();
+        send_chunk(&upstream.sender, end.as_bytes()).await;
+        assert!(next_chunk(&mut body).await.unwrap().is_err(), "{end}");
+        assert!(next_chunk(&mut body).await.is_none());
+        let request = Request::post("/door/echo").body(Full::new(Bytes::new()));
+        let response = upstream.host.send(request.unwrap()).await.unwrap();
+        assert_eq!(response.headers()["x-door"], "fast");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_call() {
+    let upstream = Upstream::new(StatusCode::OK).await;
+    let response = upstream.ask("/door/stream").await;
+    assert!(!upstream.sender.is_closed());
+    drop(response);
+    assert!(upstream.sender.is_closed());
 }

@@ -283,7 +283,7 @@ async fn write(service: &InferService, request: GenerateRequest) -> Said {
     let mut text = String::new();
     while let Some(event) = stream.next().await {
         match event {
-            GenerateEvent::Started { .. } => {}
+            GenerateEvent::Kept { .. } | GenerateEvent::Started { .. } | GenerateEvent::Idle => {}
             GenerateEvent::Delta(delta) => text.push_str(&delta.text),
             GenerateEvent::Finished { reason, usage } => return Ok((text, reason, usage)),
             GenerateEvent::Failed(fault) => return Err(fault),

@@ -201,7 +201,7 @@ async fn equal_prompts_in_flight_are_one_generation_and_late_joiners_get_all_of_
 #[tokio::test(flavor = "multi_thread")]
 async fn text_goes_on_for_those_who_stay_and_ends_with_the_last_one() {
     let product = start().await;
-    let body = asks("Tell me a story about a bear.", 2000);
+    let body = asks("Tell me a story about a bear.", 500);
     let mut first = Stream::open(
         &product,
         "POST",

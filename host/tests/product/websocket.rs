@@ -283,26 +283,22 @@ async fn raw_open(product: &Product) -> (TcpStream, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paced_tokens_come_over_sockets_and_as_events() {
+async fn paced_tokens_come_over_sockets() {
     let set = ["live.paced_source=true", "live.min_gap_ms=0"];
     let product = Product::with(None, &[], &set).await;
     let (mut socket, _) = open(&product, "", &[]).await.unwrap();
-    // By the operation of its own, and through the way of every streamed answer.
-    for ask in [
-        json!({"id": "1", "op": "paced", "body": {"rate": 500, "tokens": 40}}),
-        json!({"id": "1", "method": "GET", "path": "/v1/paced?rate=500&tokens=40"}),
-    ] {
-        socket.send(ask).await;
-        let mut text = String::new();
-        loop {
-            let message = socket.next().await;
-            match message["t"].as_str() {
-                Some(part) => text.push_str(part),
-                None => break assert_eq!(message, json!({"id": "1", "done": {}})),
-            }
+    socket
+        .send(json!({"id": "1", "op": "paced", "body": {"rate": 500, "tokens": 40}}))
+        .await;
+    let mut text = String::new();
+    loop {
+        let message = socket.next().await;
+        match message["t"].as_str() {
+            Some(part) => text.push_str(part),
+            None => break assert_eq!(message, json!({"id": "1", "done": {}})),
         }
-        assert_eq!(text.split(' ').skip(1).count(), 40, "{text}");
     }
+    assert_eq!(text.split(' ').skip(1).count(), 40, "{text}");
     // A client that cancels gets no more of it.
     socket
         .send(json!({"id": "2", "op": "paced", "body": {"rate": 100, "tokens": 100_000}}))

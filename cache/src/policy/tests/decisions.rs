@@ -183,6 +183,20 @@ fn default_policy_does_what_the_product_does_without_one() {
     };
     assert_eq!(
         policy.decide(&chat).verdict,
+        Verdict::Bypass(BypassReason::NotDeterministic)
+    );
+    let sampling = Sampling {
+        temperature_is_zero: true,
+        has_seed: false,
+    };
+    let repeats = RequestFacts { sampling, ..chat };
+    assert!(policy.decide(&repeats).storing().is_some());
+    let origin = RequestFacts {
+        task: "origin",
+        ..facts()
+    };
+    assert_eq!(
+        policy.decide(&origin).verdict,
         Verdict::Bypass(BypassReason::NoRule)
     );
 }

@@ -35,7 +35,7 @@ fn without_one_stored_the_built_in_policy_is_in_force() {
     let seen = send(&world, "GET /admin/policy", "");
     assert_eq!(seen.status, 200);
     assert_eq!(seen.json["source"], "built-in");
-    assert_eq!(seen.json["rule_count"], 1);
+    assert_eq!(seen.json["rule_count"], 3);
     assert_eq!(
         seen.json["rules"][0]["summary"],
         "task \"embed\": stored for 365d, for each tenant apart"

@@ -107,7 +107,7 @@ fn ask_with(world: &mut World, path: &str, body: &Value, control: &str) -> Got {
             reply,
             calls: Vec::new(),
         },
-        Settled::Missing(missing) => compute(world, missing),
+        Settled::Missing(missing) => compute(world, *missing),
         Settled::Stale(..) => panic!("nothing is stale"),
     }
 }
@@ -116,7 +116,7 @@ fn ask(world: &mut World, path: &str, body: &Value) -> Got {
     ask_with(world, path, body, "")
 }
 
-fn compute(world: &mut World, missing: Box<Missing>) -> Got {
+fn compute(world: &mut World, missing: Missing) -> Got {
     let calls = missing.text_calls("abc", WAITS);
     let Some((reply, mut streaming)) = missing.begin_stream(&At(NOW)) else {
         let items = calls.iter().map(|call| {
@@ -454,25 +454,23 @@ fn messages_are_read_as_clients_send_them() {
     assert_eq!(got.calls[0].heartbeat_ms, 15_000);
 }
 
-#[test]
-fn mistakes_are_refused_by_name_and_value() {
-    let check = |path: &str, members: Value, param: &str, part: &str| {
-        let base = match path {
-            CHAT => hello(),
-            _ => json!({"model": "writer", "prompt": "a"}),
-        };
-        let body = with(base, members).to_string();
-        let error = begin(
-            &World::default().policy,
-            &format!("POST {path}"),
-            body.as_bytes(),
-        )
-        .map(|_| ());
-        let error = error.expect_err(&body);
-        assert_eq!(error.status.as_u16(), 400, "{body}");
-        assert_eq!(error.param.as_deref(), Some(param), "{}", error.message);
-        assert!(error.message.contains(part), "{}", error.message);
+/// Holds a mistake against what is told of it: the member's name, and a part of the message.
+fn check(path: &str, members: Value, param: &str, part: &str) {
+    let base = match path {
+        CHAT => hello(),
+        _ => json!({"model": "writer", "prompt": "a"}),
     };
+    let body = with(base, members).to_string();
+    let policy = World::default().policy;
+    let error = begin(&policy, &format!("POST {path}"), body.as_bytes()).map(|_| ());
+    let error = error.expect_err(&body);
+    assert_eq!(error.status.as_u16(), 400, "{body}");
+    assert_eq!(error.param.as_deref(), Some(param), "{}", error.message);
+    assert!(error.message.contains(part), "{}", error.message);
+}
+
+#[test]
+fn mistakes_in_conversations_are_refused_by_name_and_value() {
     let message = |message: Value| json!({"messages": [message]});
     check(CHAT, json!({"model": null}), "model", "missing");
     check(CHAT, json!({"model": "m"}), "model", "writes no text");
@@ -531,6 +529,10 @@ fn mistakes_are_refused_by_name_and_value() {
     );
     let call = json!({"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]});
     check(CHAT, message(call), "messages[0].tool_calls", "not offered");
+}
+
+#[test]
+fn settings_that_cannot_be_followed_are_refused_by_name_and_value() {
     check(CHAT, json!({"temperature": 3}), "temperature", "is 3;");
     check(
         CHAT,
@@ -592,6 +594,10 @@ fn mistakes_are_refused_by_name_and_value() {
         "stream_options",
         "stream is not true",
     );
+}
+
+#[test]
+fn mistakes_in_prompts_are_refused_by_name_and_value() {
     check(COMPLETION, json!({"prompt": null}), "prompt", "missing");
     check(COMPLETION, json!({"prompt": ""}), "prompt[0]", "empty");
     check(COMPLETION, json!({"echo": true}), "echo", "not offered");

@@ -129,7 +129,7 @@ fn asked(prompt: impl IntoIterator<Item = u32>, most: usize) -> Asked {
 fn read(reader: &mut Reader, told: &mut Told) {
     while let Some(Some(event)) = reader.next().now_or_never() {
         match event {
-            GenerateEvent::Started { .. } => {}
+            GenerateEvent::Kept { .. } | GenerateEvent::Started { .. } | GenerateEvent::Idle => {}
             GenerateEvent::Delta(delta) => told.text.push_str(&delta.text),
             GenerateEvent::Finished { reason, usage } => told.end = Some(Ok((reason, usage))),
             GenerateEvent::Failed(fault) => told.end = Some(Err(fault.code)),
