@@ -9,6 +9,8 @@ import { endOf, parsed, type TextEnd, type TextItem, type TextStream, utf8Length
 
 /** Longest wait for a socket to open, in milliseconds. */
 const OPENING_MS = 15_000;
+/** `WebSocket.OPEN`. */
+const OPEN = 1;
 /** Most text that waits for a reader who does not come, in UTF-16 units. */
 const MAX_WAITING = 16 << 20;
 /** What may be a subprotocol (RFC 9110, a token): the only way by which a page can send its key. */
@@ -91,16 +93,21 @@ export class Socket {
       const socket = new this.options.WebSocket(`${this.options.baseUrl.replace(/^http/, "ws")}/v1/ws`, this.#protocols());
       const line = new Line(socket);
       const late = this.options.retries.timers.after(OPENING_MS, () => socket.close());
+      const ended = (code: number) => {
+        late();
+        if (this.#line === opening) this.#line = undefined;
+        // A page is not told why a handshake was refused.
+        reject(connectionFailed(`no WebSocket at ${this.options.baseUrl}/v1/ws (close code ${code})`));
+        line.closed(code);
+      };
       socket.onopen = () => {
         late();
         resolve(line);
       };
-      socket.onclose = (event) => {
-        late();
-        if (this.#line === opening) this.#line = undefined;
-        // A page is not told why a handshake was refused.
-        reject(connectionFailed(`no WebSocket at ${this.options.baseUrl}/v1/ws (close code ${event.code})`));
-        line.closed(event.code);
+      socket.onclose = (event) => ended(event.code);
+      // Browsers tell of a handshake that failed by both events, others by this one alone; later, the other has the code.
+      socket.onerror = () => {
+        if (socket.readyState !== OPEN) ended(1006);
       };
     });
     opening.catch(() => {
@@ -140,7 +147,7 @@ class Line {
     const id = String(++this.#ids);
     this.#inboxes.set(id, inbox);
     // A socket that closed since it was looked up throws nothing here, and tells nothing more.
-    if (this.socket.readyState === 1) this.socket.send(JSON.stringify({ id, ...message }));
+    if (this.socket.readyState === OPEN) this.socket.send(JSON.stringify({ id, ...message }));
     else inbox.fail(connectionFailed("the socket closed"));
     return id;
   }
@@ -150,7 +157,7 @@ class Line {
     const inbox = this.#inboxes.get(id);
     if (!inbox) return;
     this.#inboxes.delete(id);
-    if (!inbox.over && this.socket.readyState === 1) this.socket.send(JSON.stringify({ id, cancel: true }));
+    if (!inbox.over && this.socket.readyState === OPEN) this.socket.send(JSON.stringify({ id, cancel: true }));
   }
 
   close(): void {

@@ -20,6 +20,8 @@ export class Fake {
   cuts = [];
   /** Whether texts stop after their first piece until `release` is called. */
   held = false;
+  /** Whether handshakes are refused. */
+  refusesSockets = false;
   /** Sockets that are open, the latest last. */
   peers = [];
   /** What answers messages on sockets; the default is `speak`. */
@@ -135,6 +137,7 @@ export class Fake {
   #upgrade(request, socket) {
     const { url, headers } = request;
     this.#record({ method: "UPGRADE", url, headers });
+    if (this.refusesSockets) return socket.end("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
     const peer = Peer.accept(headers, socket, (text) => {
       const message = JSON.parse(text);
       this.#record({ method: "WS", json: message, peer });

@@ -187,16 +187,12 @@ withServer("a host that says nothing is left after timeoutMs, with a word", asyn
   assert.equal(timers.limits.size, 0);
 }, SOCKET);
 
-withServer("where no socket opens, the request fails after its tries", async ({ fake, brink }) => {
-  const { url } = fake;
-  const nowhere = new Brink({ baseUrl: `${url}/nowhere`, maxRetries: 0, ...SOCKET, WebSocket: class extends WebSocket {
-    constructor(address, protocols) {
-      super(address.replace("/v1/ws", "/v1/models").replace("ws:", "ws:"), protocols);
-      queueMicrotask(() => this.close());
-    }
-  } });
-  const error = await failure(nowhere.models());
+withServer("where no socket opens, the request fails after its tries; later ones try again", async ({ fake, brink, timers }) => {
+  fake.refusesSockets = true;
+  const error = await failure(brink.models());
   assert.equal(error.code, "connection_failed");
-  assert.match(error.message, /no WebSocket at .*\/nowhere\/v1\/ws/);
+  assert.match(error.message, /no WebSocket at http:.*\/v1\/ws/);
+  assert.deepEqual([upgrades(fake), timers.waits], [3, [250, 500]]);
+  fake.refusesSockets = false;
   await brink.models();
 }, SOCKET);
