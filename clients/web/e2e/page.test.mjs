@@ -1,14 +1,14 @@
 // The chat page in Chromium, as the product serves it.
 
 import assert from "node:assert/strict";
-import { inBrowser, MODEL, openClient, URL_, withBrowser } from "./support.mjs";
+import { inBrowser, MODEL, openClient, product, withBrowser } from "./support.mjs";
 
 withBrowser();
 
 const LONG = "Tell a long story about a lighthouse and its keeper.";
 
 async function open(page) {
-  await page.goto(`${URL_}/chat/?model=${encodeURIComponent(MODEL)}`);
+  await page.goto(`${product()}/chat/?model=${encodeURIComponent(MODEL)}`);
   await page.waitForFunction((model) => document.getElementById("model").value === model, MODEL);
 }
 
@@ -104,8 +104,8 @@ inBrowser("the page talks over a WebSocket where that is chosen", async (page) =
 });
 
 inBrowser("the page works with its policy, and is found without the slash", async (page) => {
-  const response = await page.goto(`${URL_}/chat`);
-  assert.equal(response.url(), `${URL_}/chat/`);
+  const response = await page.goto(`${product()}/chat`);
+  assert.equal(response.url(), `${product()}/chat/`);
   assert.match(response.headers()["content-security-policy"], /default-src 'none'/);
   await page.getByRole("heading", { name: "Chat" }).waitFor();
   // Every control has a name.

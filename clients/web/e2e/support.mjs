@@ -4,12 +4,16 @@ import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
-export const URL_ = process.env.BRINK_URL?.replace(/\/+$/, "");
 export const MODEL = process.env.BRINK_MODEL ?? "smollm2-135m-instruct";
 export const EMBEDDINGS = process.env.BRINK_EMBEDDING_MODEL ?? "all-MiniLM-L6-v2";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-if (!URL_) throw new Error("BRINK_URL is not set: the address of a running edge, such as http://127.0.0.1:3000");
+/** The address of the product under test. */
+export function product() {
+  const url = process.env.BRINK_URL?.replace(/\/+$/, "");
+  if (!url) throw new Error("BRINK_URL is not set: the address of a running edge, such as http://127.0.0.1:3000");
+  return url;
+}
 
 let browser;
 
@@ -44,8 +48,8 @@ export function inBrowser(name, body) {
 }
 
 /** Opens an address of the origin that is no page, and loads the client into it as `client`. */
-export async function openClient(page, address = `${URL_}/v1/models`) {
-  await page.goto(address);
+export async function openClient(page, origin = product()) {
+  await page.goto(`${origin}/v1/models`);
   const source = await readFile(new URL("../dist/brink.js", import.meta.url), "base64");
   await page.evaluate(async (source) => {
     globalThis.client = await import(`data:text/javascript;base64,${source}`);

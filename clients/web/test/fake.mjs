@@ -3,6 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { Peer } from "./websocket.mjs";
 
@@ -10,6 +11,8 @@ import { Peer } from "./websocket.mjs";
 export const PIECES = ["Grüße", " an", " die", " Welt: ", "日本", "語", " 🦀", "."];
 export const TEXT = PIECES.join("");
 export const USAGE = { prompt_tokens: 12, completion_tokens: PIECES.length, total_tokens: 12 + PIECES.length };
+
+const ASSETS = new URL("../../../components/chat/assets/", import.meta.url);
 
 export class Fake {
   /** Every request in order: `{ method, url, headers, body, ... }`; messages on sockets have the method `WS`. */
@@ -28,6 +31,7 @@ export class Fake {
   onMessage = (peer, message) => this.speak(peer, message);
   #streams = new Map();
   #waiting = [];
+  #held = new Set();
   #arrivals = [];
   #server = createServer((request, response) => this.#serve(request, response));
 
@@ -52,6 +56,11 @@ export class Fake {
   release() {
     this.held = false;
     for (const go of this.#waiting.splice(0)) go();
+  }
+
+  /** Cuts the connections of all texts that are held. */
+  cutNow() {
+    for (const response of this.#held) response.socket?.destroy();
   }
 
   /** Ends when a request that `matches` has come, or has come already. */
@@ -91,6 +100,7 @@ export class Fake {
     if (path === "/v1/models") return json(response, 200, { object: "list", data: [{ id: "writer", object: "model", created: 1, owned_by: "test" }] });
     if (path === "/v1/classify") return json(response, 200, classes(request));
     if (path === "/v1/chat/completions") return json(response, 200, whole({ message: { role: "assistant", content: TEXT } }));
+    if (path.startsWith("/chat/")) return page(path, response);
     if (path === "/v1/completions") return json(response, 200, whole({ text: TEXT }));
     if (path === "/v1/streams" && method === "POST") return this.#write(this.#newStream(), 0, response);
     if (stream && method === "GET") return this.#resume(stream[1], request, response);
@@ -129,9 +139,15 @@ export class Fake {
       if (cut !== undefined && at > cut) return cutOff(response);
       const rest = Buffer.from(piece).subarray(Math.max(0, cursor - from)).toString();
       await new Promise((written) => response.write(`id: ${at}\ndata: ${JSON.stringify({ t: rest })}\n\n`, written));
-      if (this.held) await new Promise((go) => this.#waiting.push(go));
+      if (this.held) await this.#hold(response);
     }
     response.end(`event: end\nid: end\ndata: ${JSON.stringify({ finish_reason: "stop", usage: USAGE })}\n\n`);
+  }
+
+  async #hold(response) {
+    this.#held.add(response);
+    await new Promise((go) => this.#waiting.push(go));
+    this.#held.delete(response);
   }
 
   #upgrade(request, socket) {
@@ -166,6 +182,13 @@ export class Fake {
 export function json(response, status, value, headers = {}) {
   const body = JSON.stringify(value);
   response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(body), ...headers }).end(body);
+}
+
+/** The chat page as it is committed. */
+async function page(path, response) {
+  const name = path === "/chat/" ? "index.html" : path.slice("/chat/".length);
+  const type = { html: "text/html", css: "text/css", js: "text/javascript" }[name.split(".").pop()];
+  response.writeHead(200, { "content-type": type }).end(await readFile(new URL(name, ASSETS)));
 }
 
 /** The connection ends in the middle of a chunk, as if a proxy had died. */
