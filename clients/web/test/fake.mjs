@@ -31,7 +31,7 @@ export class Fake {
   onMessage = (peer, message) => this.speak(peer, message);
   #streams = new Map();
   #waiting = [];
-  #held = new Set();
+  #writing = new Set();
   #arrivals = [];
   #server = createServer((request, response) => this.#serve(request, response));
 
@@ -58,9 +58,9 @@ export class Fake {
     for (const go of this.#waiting.splice(0)) go();
   }
 
-  /** Cuts the connections of all texts that are held. */
+  /** Cuts the connections of all texts. */
   cutNow() {
-    for (const response of this.#held) response.socket?.destroy();
+    for (const response of this.#writing) response.socket?.destroy();
   }
 
   /** Ends when a request that `matches` has come, or has come already. */
@@ -128,6 +128,8 @@ export class Fake {
 
   async #write(id, cursor, response) {
     const cut = this.cuts.shift();
+    this.#writing.add(response);
+    response.once("close", () => this.#writing.delete(response));
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write(`event: open\ndata: {"id":"${id}"}\n\n`);
     response.write('event: start\nid: 0\ndata: {"model":"writer","prompt_tokens":12}\n\n: ping\n\n');
@@ -139,15 +141,9 @@ export class Fake {
       if (cut !== undefined && at > cut) return cutOff(response);
       const rest = Buffer.from(piece).subarray(Math.max(0, cursor - from)).toString();
       await new Promise((written) => response.write(`id: ${at}\ndata: ${JSON.stringify({ t: rest })}\n\n`, written));
-      if (this.held) await this.#hold(response);
+      if (this.held) await new Promise((go) => this.#waiting.push(go));
     }
     response.end(`event: end\nid: end\ndata: ${JSON.stringify({ finish_reason: "stop", usage: USAGE })}\n\n`);
-  }
-
-  async #hold(response) {
-    this.#held.add(response);
-    await new Promise((go) => this.#waiting.push(go));
-    this.#held.delete(response);
   }
 
   #upgrade(request, socket) {
