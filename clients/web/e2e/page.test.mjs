@@ -1,6 +1,7 @@
 // The chat page in Chromium, as the product serves it.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { inBrowser, MODEL, openClient, product, withBrowser } from "./support.mjs";
 
 withBrowser();
@@ -108,9 +109,18 @@ inBrowser("the page works with its policy, and is found without the slash", asyn
   assert.equal(response.url(), `${product()}/chat/`);
   assert.match(response.headers()["content-security-policy"], /default-src 'none'/);
   await page.getByRole("heading", { name: "Chat" }).waitFor();
-  // Every control has a name.
-  for (const control of await page.locator("button, textarea, select, input").all()) {
-    const named = await control.evaluate((element) => Boolean(element.labels?.length || element.textContent.trim()));
-    assert.ok(named, await control.evaluate((element) => element.outerHTML));
+});
+
+inBrowser("axe finds nothing to mend, in light and in dark", async (page) => {
+  const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+  await open(page);
+  await page.getByText("Settings").click();
+  await ask(page, "Say hello in one word.");
+  await status(page, /The answer is (complete|cut)/);
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
   }
 });

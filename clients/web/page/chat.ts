@@ -8,7 +8,10 @@
 import { Brink, BrinkError, type BrinkOptions, type ChatMessage, perFrame, type TextStream } from "./brink.js";
 import { kept, type Settings } from "./kept.js";
 
-const log = element("log", HTMLOListElement);
+/** What scrolls, ... */
+const log = element("log", HTMLDivElement);
+/** ... and the messages in it. */
+const list = element("messages", HTMLOListElement);
 const status = element("status", HTMLParagraphElement);
 const form = element("form", HTMLFormElement);
 const input = element("input", HTMLTextAreaElement);
@@ -49,7 +52,7 @@ function show(role: ChatMessage["role"], text: string): { item: HTMLLIElement; n
   body.className = "text";
   body.append(node);
   item.append(who, body);
-  log.append(item);
+  list.append(item);
   log.scrollTop = log.scrollHeight;
   return { item, node };
 }
@@ -133,7 +136,7 @@ function goOn(): void {
   const unfinished = kept.unfinished();
   if (!unfinished || underWay) return;
   // Its text is shown again by what follows.
-  const last = log.lastElementChild;
+  const last = list.lastElementChild;
   if (last?.className === "assistant") last.remove();
   const { id, cursor, text } = unfinished;
   void follow((signal) => brink.resumeStream(id, cursor, { signal }), text, cursor);
@@ -181,7 +184,7 @@ anew.addEventListener("click", () => {
   messages.length = 0;
   kept.saveMessages(messages);
   kept.saveUnfinished(undefined);
-  log.replaceChildren();
+  list.replaceChildren();
   resume.hidden = true;
   status.textContent = "";
   input.focus();
