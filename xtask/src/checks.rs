@@ -11,13 +11,15 @@ use crate::error::Error;
 use crate::setup::onnxruntime::Build;
 use crate::steps::{Progress, State, Step};
 use crate::workspace::Workspace;
-use crate::{environment, process, setup};
+use crate::{environment, process, setup, web};
 
 /// One check; the order is the order in which they run: what fails fastest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Check {
     /// Formatting.
     Fmt,
+    /// The browser client: types, tests, size, and the chat page that is built from it.
+    Web,
     /// Lints of the native build.
     Clippy,
     /// Lints of the components, as compiled for Wasm.
@@ -120,16 +122,20 @@ impl Step for CheckStep<'_> {
     }
 
     fn state(&self) -> Result<State, Error> {
-        Ok(if self.check == Check::Deny && !self.has("deny") {
-            State::Skipped("no cargo-deny (`cargo install --locked cargo-deny`)".to_owned())
-        } else {
-            State::Needed
-        })
+        let reason = match self.check {
+            Check::Deny if !self.has("deny") => {
+                Some("no cargo-deny (`cargo install --locked cargo-deny`)".to_owned())
+            }
+            Check::Web => web::cannot_run(),
+            _ => None,
+        };
+        Ok(reason.map_or(State::Needed, State::Skipped))
     }
 
     fn run(&self) -> Result<(), Error> {
         let mut command = match self.check {
             Check::Fmt => self.cargo(&["fmt", "--all", "--check"]),
+            Check::Web => return web::check(self.workspace),
             Check::Clippy => self.cargo(&[
                 "clippy",
                 "--workspace",

@@ -27,12 +27,17 @@ pub(crate) const SERVED: &[Component] = &[
         package: "brink-admin",
         name: "admin",
     },
+    Component {
+        package: "brink-chat",
+        name: "chat",
+    },
 ];
 
 /// What is served, and the guests that misbehave for the host's tests.
 pub(crate) const WITH_TEST_GUESTS: &[Component] = &[
     SERVED[0],
     SERVED[1],
+    SERVED[2],
     Component {
         package: "brink-test-guest",
         name: "test-guest",

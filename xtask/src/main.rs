@@ -20,6 +20,7 @@ mod scratch;
 mod setup;
 mod steps;
 mod up;
+mod web;
 mod workspace;
 
 use std::error::Error as _;

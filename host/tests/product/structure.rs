@@ -36,13 +36,28 @@ fn is_served_by_spin(import: &str) -> bool {
 fn components_import_only_what_spin_serves() {
     let default = workspace().join("target/components");
     let folder = std::env::var_os("BRINK_COMPONENTS").map_or(default, PathBuf::from);
-    for file in ["gateway.wasm", "admin.wasm"] {
+    for (file, has_store) in [
+        ("gateway.wasm", true),
+        ("admin.wasm", true),
+        ("chat.wasm", false),
+    ] {
         let wasm = std::fs::read(folder.join(file)).expect("build it with: cargo xtask components");
         let imports = component_imports(&wasm).unwrap();
+        let imports_any = |prefix: &str| imports.iter().any(|import| import.starts_with(prefix));
+        assert_eq!(
+            imports_any("spin:key-value"),
+            has_store,
+            "{file}: {imports:?}"
+        );
+        // What has no store asks nobody at all.
+        let asks = [
+            "wasi:http/client",
+            "wasi:keyvalue",
+            "spin:variables",
+            "wasi:filesystem",
+        ];
         assert!(
-            imports
-                .iter()
-                .any(|import| import.starts_with("spin:key-value")),
+            has_store || !asks.into_iter().any(imports_any),
             "{file}: {imports:?}"
         );
         for import in imports {
