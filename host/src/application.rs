@@ -20,7 +20,7 @@ use crate::inference::Runtime;
 use crate::live::{Front, Live, StoredTenants};
 use crate::policy::{Document, Follower};
 use crate::server::{
-    Admin, Answer, GuestMetrics, Guests, Limited, Observed, Observer, Purpose, Routes,
+    Admin, Answer, Compressed, GuestMetrics, Guests, Limited, Observed, Observer, Purpose, Routes,
     ServerConfig, Tracing, bind, serve,
 };
 use crate::service::{FolderLoader, GenerateOptions, InferService, Repository};
@@ -108,7 +108,11 @@ pub async fn start(settings: Settings, files: &Files, edge: Option<Edge>) -> Res
             let tenants = StoredTenants::new(source.store.clone());
             let config = settings.live.clone();
             let live = Live::new(config, metrics.live.clone(), tenants, drain.clone());
-            let answer = observed(&settings, &observer, Guests(guests.clone()));
+            let answer = Compressed::new(
+                Guests(guests.clone()),
+                settings.server.max_compressed_streams,
+            );
+            let answer = observed(&settings, &observer, answer);
             let front = Front::new(answer, live.clone(), observer);
             (listen(listener, &settings, front, &drain), Some(live))
         }

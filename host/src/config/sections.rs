@@ -41,6 +41,7 @@ pub(super) fn server(reader: &mut Reader) -> ServerConfig {
         inference_listen: section.address("inference_listen", loopback(3002)),
         worker_threads: section.integer("worker_threads", 0, 0..=1024),
         max_in_flight: section.integer("max_in_flight", 2048, 1..=100_000),
+        max_compressed_streams: section.integer("max_compressed_streams", 100, 0..=100_000),
         connections: ConnectionLimits {
             max_connections: section.integer("max_connections", 10_000, 1..=1_000_000),
             header_timeout: milliseconds(

@@ -64,7 +64,7 @@ impl Default for FastDoorConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            timeout: Duration::from_millis(50),
+            timeout: Duration::from_millis(200),
         }
     }
 }

@@ -48,7 +48,11 @@ fn documented_policy_is_in_order() {
     let summary = check(&documented).unwrap();
     let version = Policy::default().version().to_string();
     assert!(summary.contains(&version), "{summary}");
-    for rule in ["1 \"embeddings\"", "2 \"classifications\"", "3 \"completions\""] {
+    for rule in [
+        "1 \"embeddings\"",
+        "2 \"classifications\"",
+        "3 \"completions\"",
+    ] {
         let line = format!("\n  {rule}: stored for 365d, each tenant's apart");
         assert!(summary.contains(&line), "{summary}");
     }

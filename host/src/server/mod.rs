@@ -8,6 +8,7 @@
 //! ```
 
 mod admin;
+mod compressed;
 mod connection;
 mod guest_metrics;
 mod guests;
@@ -25,6 +26,7 @@ mod traced;
 use std::net::SocketAddr;
 
 pub use admin::{Admin, Readiness};
+pub use compressed::Compressed;
 pub use connection::{Answer, ConnectionLimits, RequestBody, serve};
 pub use guest_metrics::GuestMetrics;
 #[cfg(test)]
@@ -53,6 +55,8 @@ pub struct ServerConfig {
     pub worker_threads: usize,
     /// Most requests answered at once.
     pub max_in_flight: usize,
+    /// Most event streams that are compressed at a time; further ones are sent as they are.
+    pub max_compressed_streams: usize,
     /// Limits of connections.
     pub connections: ConnectionLimits,
 }

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::protocols::run;
 use crate::support::{Product, test_models};
@@ -328,4 +328,74 @@ async fn mistakes_have_their_status_before_a_stream_begins() {
         "invalid_value",
     )
     .await;
+}
+
+/// How long clients are killed.
+const ROUGH: Duration = Duration::from_secs(60);
+
+/// The next number of a sequence that is the same in every run (xorshift, Marsaglia 2003).
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// Asks again and again, and leaves somewhere in the middle of each answer. Returns how often.
+async fn leave_again_and_again(product: &Product, number: u64, until: Instant) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ (number + 1);
+    let mut left = 0;
+    while Instant::now() < until {
+        let body = asks(
+            &format!("Tell me about the number {}.", next(&mut state) % 8),
+            200,
+        );
+        let (path, body) = match next(&mut state) % 3 {
+            0 => ("/v1/streams", body),
+            1 => ("/v1/chat/completions", streamed(&body)),
+            // Sampled: nobody shares it.
+            _ => {
+                let mut body = streamed(&body);
+                body["temperature"] = 1.into();
+                ("/v1/chat/completions", body)
+            }
+        };
+        let mut stream = Stream::open(product, "POST", path, &[], &body).await;
+        assert_eq!(stream.status, 200);
+        for _ in 0..next(&mut state) % 12 {
+            if stream.event().await.is_none() {
+                break;
+            }
+        }
+        left += 1;
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_are_killed_for_a_minute_leave_all_slots_free() {
+    // Kept texts are written on for those who come back; here nobody does.
+    let product = Product::with_models(WRITER.path(), &[], &["generate.keep_ms=0"]).await;
+    let until = Instant::now() + ROUGH;
+    let clients = (0..24).map(|number| leave_again_and_again(&product, number, until));
+    let left: usize = futures_util::future::join_all(clients)
+        .await
+        .into_iter()
+        .sum();
+    assert!(left > 100, "{left} answers were begun");
+    let gauge = |what: &str| format!("brink_generate_{what}");
+    let busy = gauge(&format!("slots{{model=\"{MODEL}\",state=\"busy\"}}"));
+    let waiting = gauge(&format!("waiting{{model=\"{MODEL}\"}}"));
+    let idle = async {
+        while product.metric(&busy).await + product.metric(&waiting).await > 0.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, idle).await.expect("all slots are free soon");
+    // Whoever stays is answered.
+    let answer = whole(&product, &asks("Say hello.", 8)).await;
+    assert!(
+        answer["usage"]["completion_tokens"].as_u64() > Some(0),
+        "{answer}"
+    );
 }
