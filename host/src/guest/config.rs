@@ -55,7 +55,7 @@ pub struct FastDoorConfig {
     /// Whether the door is asked at all. Default true.
     pub enabled: bool,
     /// Longest time for one call: it holds a thread that serves. Measured in ticks of
-    /// 10 ms, and up to two more. Default 50 ms: a busy machine may
+    /// 10 ms, and up to two more. Default 200 ms: a busy machine may
     /// pause an innocent call for some ticks.
     pub timeout: Duration,
 }
