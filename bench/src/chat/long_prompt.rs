@@ -312,8 +312,8 @@ fn quantile_ms(sorted: &[Duration], q: f64) -> f64 {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn gaps_count_while_all_texts_are_written() {
+    #[test]
+    fn gaps_count_while_all_texts_are_written() {
         let start = Instant::now() + Duration::from_secs(100);
         let at = |ms| start + Duration::from_millis(ms);
         let text = |times: &[u64]| times.iter().map(|ms| at(*ms)).collect::<Vec<_>>();
