@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -106,17 +107,29 @@ impl Connection {
 
     /// Sends a request and reads its whole answer, whatever it says.
     pub(crate) async fn exchange(&mut self, call: &Call) -> Result<Response<Bytes>> {
-        let request = Request::builder()
+        let (parts, body) = self.begin(call, &[]).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// Sends a request with further header fields and reads the head of its answer. The body has to be read to its end
+    /// before the next request.
+    pub(crate) async fn begin(
+        &mut self,
+        call: &Call,
+        fields: &[(&str, &str)],
+    ) -> Result<Response<Incoming>> {
+        let mut request = Request::builder()
             .method(call.method.clone())
             .uri(call.path)
             .header("host", &self.host)
-            .header("content-type", call.content_type)
-            .body(Full::new(call.body.clone()))?;
+            .header("content-type", call.content_type);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
         self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Response::from_parts(parts, body))
+        let request = request.body(Full::new(call.body.clone()))?;
+        Ok(self.sender.send_request(request).await?)
     }
 }
 

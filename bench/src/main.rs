@@ -2,6 +2,7 @@
 //! absolute times on a shared machine mean nothing.
 
 mod baseline;
+mod chat;
 mod classify;
 mod environment;
 mod gpu;
@@ -41,6 +42,8 @@ enum Benchmark {
     Neighbours(neighbours::Options),
     /// What classifying pictures and files costs, against ONNX Runtime alone
     Classify(classify::Options),
+    /// What chats in company cost against a bare decode loop, what a long prompt does to others, and cached texts
+    Chat(chat::Options),
     /// What batching gains on a GPU, and how much of it reaches the client
     Gpu(gpu::Options),
     /// Latency at half load, with batching and one by one
@@ -68,6 +71,7 @@ async fn main() -> Result<()> {
         Benchmark::Miss(options) => miss::run(options).await,
         Benchmark::Neighbours(options) => neighbours::run(options).await,
         Benchmark::Classify(options) => classify::run(options).await,
+        Benchmark::Chat(options) => chat::run(options).await,
         Benchmark::Gpu(options) => gpu::run(options).await,
         Benchmark::Latency(options) => latency::run(options).await,
         Benchmark::Overload(options) => overload::run(options).await,

@@ -80,6 +80,18 @@ impl Server {
         Ok(nanoseconds as f64 / 1e9)
     }
 
+    /// User and system time of the process so far, in seconds, ended threads included. Linux tells it in hundredths of
+    /// a second, so it is for measurements of many seconds.
+    pub(crate) fn process_cpu_seconds(&self) -> Result<f64> {
+        let stat = self.stat("stat")?;
+        // The name before the parenthesis may have spaces in it.
+        let (_, fields) = stat.rsplit_once(')').context("unexpected stat")?;
+        let mut times = fields.split_whitespace().skip(11);
+        let mut next = || times.next().context("unexpected stat");
+        let ticks = next()?.parse::<u64>()? + next()?.parse::<u64>()?;
+        Ok(ticks as f64 / 100.0)
+    }
+
     /// Resident memory, in MiB.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
         let status = self.stat("status")?;

@@ -7,12 +7,16 @@ use crate::cache::CacheDir;
 use crate::cli::BenchArgs;
 use crate::components::{self, Components};
 use crate::error::Error;
-use crate::release::{RAW_BASELINE, ReleaseBinary, WASI_COMMAND};
+use crate::release::{RAW_BASELINE, RAW_DECODE, ReleaseBinary, WASI_COMMAND};
 use crate::setup::onnxruntime::Build;
 use crate::setup::{self, cuda};
 use crate::steps::{Progress, Step};
 use crate::workspace::Workspace;
 use crate::{environment, process};
+
+/// The benchmark that needs a model which writes, and that model, which is no part of the default set-up.
+const CHAT: &str = "chat";
+const WRITER: (&str, &str) = ("smollm2-135m-instruct", "smollm2");
 
 /// Sets up, builds in release mode, and becomes `brink-bench NAME`; benchmarks of rules need no set-up.
 pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> Result<(), Error> {
@@ -21,6 +25,11 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
         "purge" => return rules(workspace, &["--bench", "purge"]),
         _ => {}
     }
+    let is_chat = args.name == CHAT;
+    if is_chat {
+        // Before minutes are spent on building.
+        require_writer(cache)?;
+    }
     let build = Build::for_gpu(args.name == "gpu" && !on_processor(&args.args));
     let steps = setup::for_serving(cache, workspace, build)?;
     let mut progress = Progress::new(steps.len() + 4);
@@ -28,8 +37,13 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
     progress.run(&Components::new(components::WITH_TEST_GUESTS, workspace))?;
     progress.run(&ReleaseBinary::host(workspace))?;
     progress.run(&ReleaseBinary::bench(workspace))?;
-    progress.run(&ReleaseBinary::raw_baseline(workspace))?;
+    progress.run(&if is_chat {
+        ReleaseBinary::raw_decode(workspace)
+    } else {
+        ReleaseBinary::raw_baseline(workspace)
+    })?;
 
+    let examples = workspace.release_binary("examples");
     let mut bench = Command::new(workspace.release_binary("brink-bench"));
     bench
         .arg(&args.name)
@@ -37,11 +51,23 @@ pub(crate) fn run(args: &BenchArgs, cache: &CacheDir, workspace: &Workspace) -> 
         .envs(environment::exported(cache, workspace, build))
         .env("LD_LIBRARY_PATH", cuda::library_path(cache))
         .env("BRINK_BIN", workspace.release_binary("brink"))
-        .env(
-            "BRINK_RAW_BASELINE",
-            workspace.release_binary("examples").join(RAW_BASELINE),
-        );
+        .env("BRINK_RAW_BASELINE", examples.join(RAW_BASELINE))
+        .env("BRINK_RAW_DECODE", examples.join(RAW_DECODE));
     process::become_program(&mut bench)
+}
+
+fn require_writer(cache: &CacheDir) -> Result<(), Error> {
+    let (model, short) = WRITER;
+    let folder = cache.models().join(model);
+    if folder.join("model.toml").is_file() {
+        return Ok(());
+    }
+    Err(Error::BenchModelMissing {
+        benchmark: CHAT,
+        model,
+        short,
+        folder,
+    })
 }
 
 /// Whether `bench gpu` is only rehearsed, with `--device cpu`.
@@ -88,5 +114,26 @@ impl Step for WasmExample<'_> {
         let options = ["build", "--release", "--package", "brink-cache", "--target"];
         let which = [components::TARGET, "--example", self.name];
         process::run(self.workspace.cargo().args(options).args(which))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::setup::model;
+
+    #[test]
+    fn missing_writer_is_told_by_a_name_that_can_be_built() {
+        let scratch = Scratch::new("writer");
+        let cache = CacheDir::at(scratch.path());
+        let error = require_writer(&cache).unwrap_err();
+        let (name, short) = WRITER;
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(model::names().contains(&short));
+        let folder = cache.models().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("model.toml"), "").unwrap();
+        assert!(require_writer(&cache).is_ok());
     }
 }

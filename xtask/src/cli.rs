@@ -110,8 +110,8 @@ pub(crate) struct UpArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The benchmark: `hit`, `miss`, `classify`, `latency`, `overload`, `soak`, `streams`, `waiting`, `neighbours` or `gpu` of
-    /// the product; `decision` or `purge` of the rules.
+    /// The benchmark: `hit`, `miss`, `classify`, `chat`, `latency`, `overload`, `soak`, `streams`, `waiting`, `neighbours` or
+    /// `gpu` of the product; `decision` or `purge` of the rules. `chat` needs `cargo xtask models smollm2` first.
     pub(crate) name: String,
     /// Options of the benchmark.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

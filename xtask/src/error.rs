@@ -60,6 +60,15 @@ pub(crate) enum Error {
         variants: &'static [&'static str],
     },
 
+    #[error("bench {benchmark} needs the model {model}, and there is no {}", folder.display())]
+    BenchModelMissing {
+        benchmark: &'static str,
+        model: &'static str,
+        /// What `cargo xtask models` calls it.
+        short: &'static str,
+        folder: PathBuf,
+    },
+
     #[error("{model} has no usable labels")]
     Labels {
         model: &'static str,

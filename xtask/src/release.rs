@@ -8,6 +8,9 @@ use crate::workspace::Workspace;
 /// The example that runs ONNX Runtime without a server.
 pub(crate) const RAW_BASELINE: &str = "raw_onnxruntime";
 
+/// The example that writes texts with ONNX Runtime and without a server.
+pub(crate) const RAW_DECODE: &str = "raw_decode";
+
 /// The example that runs a WASI command.
 pub(crate) const WASI_COMMAND: &str = "wasi_command";
 
@@ -57,6 +60,16 @@ impl<'a> ReleaseBinary<'a> {
             package: "brink-host",
             kind: "--example",
             binary: RAW_BASELINE,
+            workspace,
+        }
+    }
+
+    /// A bare decode loop, which `bench chat` compares with.
+    pub(crate) fn raw_decode(workspace: &'a Workspace) -> Self {
+        Self {
+            package: "brink-host",
+            kind: "--example",
+            binary: RAW_DECODE,
             workspace,
         }
     }

@@ -55,6 +55,9 @@ impl Error {
             Self::UnsupportedPlatform { .. } => "set BRINK_ONNXRUNTIME to the path of an ONNX \
                                                  Runtime library, version 1.31 or newer"
                 .to_owned(),
+            Self::BenchModelMissing { short, .. } => {
+                format!("build it: `cargo xtask models {short}`")
+            }
             Self::NoSuchLibrary(_) => {
                 "correct it, or `unset BRINK_ONNXRUNTIME` to have the library fetched".to_owned()
             }
@@ -152,6 +155,13 @@ mod tests {
             source: LabelsError::Repeated { class: 7 },
         };
         check(labels, "correct the labels of magika");
+        let writer = Error::BenchModelMissing {
+            benchmark: "chat",
+            model: "smollm2-135m-instruct",
+            short: "smollm2",
+            folder: "/cache/models/smollm2-135m-instruct".into(),
+        };
+        check(writer, "cargo xtask models smollm2");
         let variant = Error::NoSuchVariant {
             model: "smollm2-135m-instruct",
             variants: &["fp32", "q4c"],
