@@ -27,11 +27,12 @@ const POLL: Duration = Duration::from_millis(50);
 /// Prompts that are tried for an answer of the wanted length.
 const TRIES: usize = 20;
 const SERIES: u64 = 1 << 20;
-/// By how much the lengths of equal answers may differ: each has an id of its own, which may be longer or shorter.
-const OWN_BYTES: usize = 16;
+/// By how much the lengths of equal answers may differ: the id ends with a count
+/// of requests, and a stream repeats it in each chunk.
+const OWN_BYTES: usize = 64;
 const CONNECTIONS: [usize; 2] = [1, 16];
-/// An answer of the cache says this in `cache-status`, whoever gave it.
-const HIT: &str = "hit";
+/// What `cache-status` says of an answer that no host was asked for.
+const HIT: &str = "brink-edge; hit";
 
 /// What is asked for.
 struct Way {
