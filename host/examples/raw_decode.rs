@@ -118,8 +118,8 @@ impl Bench {
         };
         let file = manifest.tokenizer_file().ok_or("it has no tokenizer")?;
         let limits = TokenLimits {
-            max_tokens: generation.text.max_tokens as usize,
-            vocabulary: generation.text.vocabulary as usize,
+            max_tokens: generation.text.max_tokens,
+            vocabulary: generation.text.vocabulary,
         };
         let tokenizer = Tokenizer::from_file(&folder.join(file), limits)?;
         let config = InferenceConfig {
