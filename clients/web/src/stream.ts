@@ -138,6 +138,8 @@ export class SseText implements TextStream {
   }
 
   #named(id: unknown): void {
+    // A text that was stored comes at once and is kept nowhere: who loses it asks again, and skips what is there.
+    if (id === null) return;
     if (typeof id !== "string" || id === "" || id.length > MAX_ID) throw unusable(`a stream's id must have 1 to ${MAX_ID} characters`);
     this.id = id;
   }

@@ -103,6 +103,15 @@ withServer("pieces that are known already are left out or cut, and a gap is aske
   assert.equal(fake.requests[1].url, "/v1/streams/s?cursor=6");
 });
 
+withServer("a stored text has no id: when it is cut it is asked for again, and what is known is left out", async ({ fake, brink }) => {
+  const open = 'event: open\ndata: {"id":null}\n\n';
+  fake.instead.push(raw(open, 'id: 3\ndata: {"t":"日"}\n\n'));
+  fake.instead.push(raw(open, 'id: 6\ndata: {"t":"日本"}\n\n', END));
+  const { pieces } = await read(brink.chatStream(CHAT));
+  assert.deepEqual(pieces.map(({ text, cursor }) => [text, cursor]), [["日", 3], ["本", 6]]);
+  assert.deepEqual(fake.requests.map(({ method, url }) => [method, url]), [["POST", "/v1/streams"], ["POST", "/v1/streams"]]);
+});
+
 withServer("an error within a stream is thrown as it is told, after the text before it", async ({ fake, brink }) => {
   fake.instead.push(raw('data: {"t":"so far"}\n\n', 'event: error\ndata: {"error":{"message":"out of time","type":"server_error","param":null,"code":"deadline"}}\n\n'));
   const seen = [];
