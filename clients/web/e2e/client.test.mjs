@@ -120,6 +120,7 @@ inBrowser("a prompt is continued", async (page) => {
 
 inBrowser("a text that was left is gone on with from its cursor", async (page) => {
   await openClient(page);
+  // One that is not stored: a stored text comes whole, and is kept under no id.
   const { left, rest, whole } = await page.evaluate(async (body) => {
     const brink = new globalThis.client.Brink({ baseUrl: "" });
     const stream = brink.chatStream(body);
@@ -129,7 +130,7 @@ inBrowser("a text that was left is gone on with from its cursor", async (page) =
     let rest = "";
     for await (const { text } of new globalThis.client.Brink({ baseUrl: "" }).resumeStream(stream.id, stream.cursor)) rest += text ?? "";
     return { left, rest, whole: (await brink.chat(body)).choices[0].message.content };
-  }, BODY);
+  }, { ...BODY, messages: [{ role: "user", content: `Name three rivers. ${Math.random()}` }] });
   assert.ok(left.length > 0 && rest.length > 0);
   assert.equal(left + rest, whole);
 });
