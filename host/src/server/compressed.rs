@@ -1,6 +1,6 @@
 //! Event streams compressed, for clients that ask for it.
 //!
-//! Every event is flushed, so compression delays nothing. It costs the host hundreds of kilobytes for each stream and time for
+//! Every event is flushed, so compression delays nothing. It costs the host memory for each stream (a compressor's window and tables) and time for
 //! each event, so a client asks for it in the URL (`compress=1`), beside the `Accept-Encoding` that browsers always send;
 //! and only so many streams have it at a time: further ones are sent as they are. Whole answers are never compressed here.
 //! Events of our own routes take fewer bytes than compressed chunks of OpenAI's API, with no such cost.
